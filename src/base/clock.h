@@ -18,7 +18,9 @@ struct Instant {
   static Instant Now();
   friend auto operator<=>(Instant, Instant) = default;
   friend Instant operator+(Instant t, Duration d) { return {t.nanoseconds + d.count()}; }
-  friend Duration operator-(Instant a, Instant b) { return Duration(a.nanoseconds - b.nanoseconds); }
+  friend Duration operator-(Instant a, Instant b) {
+    return Duration(a.nanoseconds - b.nanoseconds);
+  }
 };
 
 }  // namespace turso

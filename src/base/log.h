@@ -1,5 +1,5 @@
-// One line at a time to whoever listens: sqlite3_log() in the extension, the log file in the primary, nobody by
-// default. Never to standard output: it belongs to the application.
+// One line at a time to whoever listens: sqlite3_log() in the extension, the log file in the
+// primary, nobody by default. Never to standard output: it belongs to the application.
 
 #ifndef TURSO_SRC_BASE_LOG_H_
 #define TURSO_SRC_BASE_LOG_H_

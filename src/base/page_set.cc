@@ -6,7 +6,8 @@
 namespace turso {
 
 namespace {
-// A single page is the commonest transaction, so the first chunk is small; then memory comes by the megabyte.
+// A single page is the commonest transaction, so the first chunk is small; then memory comes by the
+// megabyte.
 constexpr size_t kChunkBytes = 1 << 20;
 }  // namespace
 
@@ -23,18 +24,14 @@ uint8_t* PageSet::Slot(PageNo page) {
   return it->second;
 }
 
-void PageSet::Put(PageNo page, const uint8_t* image) {
-  std::memcpy(Slot(page), image, page_size_);
-}
+void PageSet::Put(PageNo page, const uint8_t* image) { std::memcpy(Slot(page), image, page_size_); }
 
 const uint8_t* PageSet::Find(PageNo page) const {
   auto it = pages_.find(page);
   return it == pages_.end() ? nullptr : it->second;
 }
 
-void PageSet::Trim() {
-  pages_.erase(pages_.upper_bound(PageNo{db_size_}), pages_.end());
-}
+void PageSet::Trim() { pages_.erase(pages_.upper_bound(PageNo{db_size_}), pages_.end()); }
 
 uint64_t PageSet::Hash() const {
   XXH3_state_t state;

@@ -1,7 +1,7 @@
 // The primary, as a replica sees it.
 //
-// Calls block, keep to the deadline of their Call and can be interrupted. What a failure means is the same for every
-// protocol:
+// Calls block, keep to the deadline of their Call and can be interrupted. What a failure means is
+// the same for every protocol:
 //   kUnavailable     No usable answer, and the primary did not act. Try again later.
 //   kOutcomeUnknown  A commit was sent and no answer came. Settle it before anything else.
 //   kConflict        The primary is no longer at the revision the call was based on.
@@ -10,7 +10,8 @@
 //   kNotFound        There is no such database at the primary.
 //   kCorrupt         The answer does not parse or does not verify. Nothing was applied.
 //   kInterrupted     Call::interrupted said so. For a commit already sent: kOutcomeUnknown instead.
-// One thread at a time may use a Remote; a replica has one for its writers and one for its follower.
+// One thread at a time may use a Remote; a replica has one for its writers and one for its
+// follower.
 
 #ifndef TURSO_SRC_REMOTE_REMOTE_H_
 #define TURSO_SRC_REMOTE_REMOTE_H_
@@ -33,8 +34,9 @@
 
 namespace turso {
 
-// A state of the primary's database, in the words of its protocol: opaque to all others, equal or not. Up to 63
-// bytes of printable ASCII without blanks; empty means "nothing yet". Trivially copyable, so it can lie in a file.
+// A state of the primary's database, in the words of its protocol: opaque to all others, equal or
+// not. Up to 63 bytes of printable ASCII without blanks; empty means "nothing yet". Trivially
+// copyable, so it can lie in a file.
 class Revision {
  public:
   static constexpr size_t kMaxLength = 63;
@@ -51,8 +53,8 @@ class Revision {
   std::array<char, kMaxLength + 1> text_{};
 };
 
-// Which replica, and which of its commits. Numbers of one replica only grow; it never sends a second one before it
-// knows what became of the first.
+// Which replica, and which of its commits. Numbers of one replica only grow; it never sends a
+// second one before it knows what became of the first.
 struct CommitId {
   std::array<uint8_t, 16> replica{};
   uint64_t number = 0;
@@ -61,9 +63,12 @@ struct CommitId {
 
 // How long a call may take and who may end it.
 struct Call {
-  Duration timeout = seconds(10);  // Connecting; each stretch without progress; the answer after the last byte sent.
-  std::function<bool()> interrupted;          // Asked several times a second; may be empty.
-  const std::atomic<bool>* cancelled = nullptr;  // Ends the call at once when it turns true (with Remote::Cancel).
+  // Bounds connecting, each stretch without progress, and the answer after the last byte sent.
+  Duration timeout = seconds(10);
+  // Asked several times a second; may be empty.
+  std::function<bool()> interrupted;
+  // Ends the call at once when it turns true (with Remote::Cancel).
+  const std::atomic<bool>* cancelled = nullptr;
 };
 
 // What the primary says of the database itself.
@@ -71,11 +76,12 @@ struct Identity {
   std::string database_id;  // The same wherever the database is moved.
   std::string protocol;     // "primary", "libsql", ...
   uint32_t page_size = 0;
-  uint64_t db_size = 0;     // In pages, now.
-  Revision revision;        // Now.
+  uint64_t db_size = 0;  // In pages, now.
+  Revision revision;     // Now.
 };
 
-// Takes the pages of a pull. A page may come twice: the later image counts. Any failure ends the pull.
+// Takes the pages of a pull. A page may come twice: the later image counts. Any failure ends the
+// pull.
 class PageSink {
  public:
   virtual ~PageSink() = default;
@@ -87,35 +93,36 @@ class PageSink {
 enum class Order { kBefore, kEqual, kAfter, kUnrelated };
 
 struct LeaseAnswer {
-  uint64_t fence = 0;        // Grows with every lease granted.
-  Duration lifetime{};       // From before the request was sent.
-  Revision revision;         // The primary's, and nobody but the holder can move it while the lease lives.
-  bool pages_sent = false;   // The sink got everything from the asked-for base to `revision`.
+  uint64_t fence = 0;   // Grows with every lease granted.
+  Duration lifetime{};  // From before the request was sent.
+  Revision revision;  // The primary's, and nobody but the holder can move it while the lease lives.
+  bool pages_sent = false;  // The sink got everything from the asked-for base to `revision`.
 };
 
 struct LeaseRequest {
   std::array<uint8_t, 16> holder{};
-  Revision base;                 // Where the asking replica stands.
-  Duration hold = milliseconds(250);  // How long the primary may keep the question open while another has the lease.
+  Revision base;  // Where the asking replica stands.
+  // How long the primary may keep the question open while another has the lease.
+  Duration hold = milliseconds(250);
 };
 
 // What a transaction changes, ready to be sent.
 struct Transaction {
   CommitId id;
   Revision base;
-  uint64_t fence = 0;            // 0: no lease is held; a compare-and-swap alone decides.
+  uint64_t fence = 0;  // 0: no lease is held; a compare-and-swap alone decides.
   const PageSet* pages = nullptr;
 };
 
 struct CommitAnswer {
   Revision revision;
-  bool lease_ended = false;      // Somebody waits: the primary took the lease back with the commit.
+  bool lease_ended = false;  // Somebody waits: the primary took the lease back with the commit.
 };
 
 enum class SettleOutcome { kCommitted, kRefused };
 struct SettleAnswer {
   SettleOutcome outcome = SettleOutcome::kRefused;
-  Revision revision;             // Of the commit, if it was committed.
+  Revision revision;  // Of the commit, if it was committed.
 };
 
 struct PageHash {
@@ -136,21 +143,29 @@ class Remote {
   virtual ~Remote() = default;
 
   virtual Result<Identity> Identify(const Call& call) = 0;
-  // Brings `sink` everything that changed since `since` (empty: the whole database) and returns the revision that
-  // the pages then make. kConflict: `since` is unrelated to the primary's history, compare hashes or start again.
-  // With `wait` above zero: when there is nothing new, the primary may keep the question open that long.
-  virtual Result<Revision> Pull(const Revision& since, Duration wait, PageSink* sink, const Call& call) = 0;
-  // `sink` may get the pages that lead from request.base to the answer's revision, when they are few.
-  virtual Result<LeaseAnswer> AcquireLease(const LeaseRequest& request, PageSink* sink, const Call& call) = 0;
+  // Brings `sink` everything that changed since `since` (empty: the whole database) and returns the
+  // revision that the pages then make. kConflict: `since` is unrelated to the primary's history,
+  // compare hashes or start again. With `wait` above zero: when there is nothing new, the primary
+  // may keep the question open that long.
+  virtual Result<Revision> Pull(const Revision& since, Duration wait, PageSink* sink,
+                                const Call& call) = 0;
+  // `sink` may get the pages that lead from request.base to the answer's revision, when they are
+  // few.
+  virtual Result<LeaseAnswer> AcquireLease(const LeaseRequest& request, PageSink* sink,
+                                           const Call& call) = 0;
   // The new lifetime; kConflict if the lease is lost.
-  virtual Result<Duration> RenewLease(const std::array<uint8_t, 16>& holder, uint64_t fence, const Call& call) = 0;
-  virtual Status ReleaseLease(const std::array<uint8_t, 16>& holder, uint64_t fence, const Call& call) = 0;
+  virtual Result<Duration> RenewLease(const std::array<uint8_t, 16>& holder, uint64_t fence,
+                                      const Call& call) = 0;
+  virtual Status ReleaseLease(const std::array<uint8_t, 16>& holder, uint64_t fence,
+                              const Call& call) = 0;
   virtual Result<CommitAnswer> Commit(const Transaction& transaction, const Call& call) = 0;
   // Fences: afterwards that commit is in the history for ever or will never be.
   virtual Result<SettleAnswer> Settle(const CommitId& id, const Call& call) = 0;
   virtual Result<HashesAnswer> Hashes(const Call& call) = 0;
-  // Some pages as they are now; those beyond the end are left out. Returns the revision that they are of.
-  virtual Result<Revision> Fetch(const std::vector<PageNo>& pages, PageSink* sink, const Call& call) = 0;
+  // Some pages as they are now; those beyond the end are left out. Returns the revision that they
+  // are of.
+  virtual Result<Revision> Fetch(const std::vector<PageNo>& pages, PageSink* sink,
+                                 const Call& call) = 0;
   // How `a` stands to `b` in the primary's history.
   virtual Result<Order> Compare(const Revision& a, const Revision& b, const Call& call) = 0;
 
@@ -161,13 +176,14 @@ class Remote {
     std::atomic<uint64_t> bytes_received{0};
   };
   virtual const Traffic& traffic() const = 0;
-  // Ends a call that is under way in another thread, whose Call::cancelled has been set. Any thread.
+  // Ends a call that is under way in another thread, whose Call::cancelled has been set. Any
+  // thread.
   virtual void Cancel() = 0;
 };
 
 struct Endpoint {
-  std::string url;    // As the user gave it.
-  std::string token;  // Bearer; empty for none.
+  std::string url;         // As the user gave it.
+  std::string token;       // Bearer; empty for none.
   std::string token_file;  // Read at first use and again after a 401; wins over token.
   std::string protocol = "auto";
 };

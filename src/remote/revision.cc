@@ -18,7 +18,8 @@ std::optional<Revision> Revision::Parse(std::string_view text) {
 }
 
 PageHash HashPage(PageNo page, ByteView image) {
-  constexpr size_t kWriteVersion = 18;  // https://sqlite.org/fileformat2.html#file_format_version_numbers
+  // https://sqlite.org/fileformat2.html#file_format_version_numbers
+  constexpr size_t kWriteVersion = 18;
   XXH128_hash_t hash;
   if (page.value == 1 && image.size() > kWriteVersion && image[kWriteVersion] != 2) {
     Bytes copy(image.begin(), image.end());

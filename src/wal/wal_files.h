@@ -1,8 +1,9 @@
 // The files of one WAL-mode database, reached under SQLite's own locks.
 //
-// The implementation goes through the host's VFS objects, because POSIX locks belong to the process: a file opened
-// by hand and closed again would drop the locks of every connection. Whoever calls holds what each function asks for.
-// All offsets and sizes are in bytes. Not for use by several threads at once unless the implementation says so.
+// The implementation goes through the host's VFS objects, because POSIX locks belong to the
+// process: a file opened by hand and closed again would drop the locks of every connection. Whoever
+// calls holds what each function asks for. All offsets and sizes are in bytes. Not for use by
+// several threads at once unless the implementation says so.
 
 #ifndef TURSO_SRC_WAL_WAL_FILES_H_
 #define TURSO_SRC_WAL_WAL_FILES_H_
@@ -36,8 +37,8 @@ class WalFiles {
   virtual Status SyncWal() = 0;
   virtual Result<uint64_t> WalSize() = 0;
 
-  // Block `block` (0, 1, ...) of the wal-index as shared memory, valid until the files are closed. Null when it is
-  // not there and `extend` is kNo.
+  // Block `block` (0, 1, ...) of the wal-index as shared memory, valid until the files are closed.
+  // Null when it is not there and `extend` is kNo.
   virtual Result<volatile uint8_t*> MapIndex(int block, Extend extend) = 0;
   // Exclusive, `count` locks from `first`, never waits. False when somebody else has one of them.
   virtual Result<bool> TryLock(WalLock first, int count) = 0;

@@ -1,15 +1,18 @@
-// Who decides whether a transaction that SQLite has prepared may commit: the replica asks its primary, the primary
-// asks its own log.
+// Who decides whether a transaction that SQLite has prepared may commit: the replica asks its
+// primary, the primary asks its own log.
 //
-// The VFS calls it at the points of a write transaction, always from the thread that runs the statement:
+// The VFS calls it at the points of a write transaction, always from the thread that runs the
+// statement:
 //
-//   WRITE lock taken --> Enter --> frames --> Commit --> commit header --> Leave --> WRITE lock released
+//   WRITE lock taken --> Enter --> frames --> Commit --> commit header --> Leave --> WRITE lock
+//   released
 //                          |                     |                           ^
 //                          +-- refused: unlock   +-- refused: rolled back ---+
 //
 //   (G1) No commit header reaches the file unless Commit returned OK for it.
 //   (G2) After a restart of the log by SQLite, BeforeRestart was called with the state it discards.
-// A gate serves the connections of many threads; Enter to Leave is serialised by SQLite's WRITE lock.
+// A gate serves the connections of many threads; Enter to Leave is serialised by SQLite's WRITE
+// lock.
 
 #ifndef TURSO_SRC_WAL_WRITE_GATE_H_
 #define TURSO_SRC_WAL_WRITE_GATE_H_
@@ -31,15 +34,18 @@ class WriteGate {
  public:
   virtual ~WriteGate() = default;
 
-  // The WRITE lock is held through `files`. May apply newer pages: SQLite notices by itself. kBusy, kConflict,
-  // kDenied, kReadOnly, kUnavailable, kInterrupted: the lock is given back and SQLite told.
+  // The WRITE lock is held through `files`. May apply newer pages: SQLite notices by itself. kBusy,
+  // kConflict, kDenied, kReadOnly, kUnavailable, kInterrupted: the lock is given back and SQLite
+  // told.
   virtual Status Enter(WalFiles* files, const Interrupted& interrupted) = 0;
   // The transaction as it will be, all its frames written but the header of the last. Never kBusy.
   virtual Status Commit(WalFiles* files, const PageSet& pages, const FramePlan& frames,
                         const Interrupted& interrupted) = 0;
-  // WRITE is about to be released. Called once for each successful Enter, after a commit, a rollback or neither.
+  // WRITE is about to be released. Called once for each successful Enter, after a commit, a
+  // rollback or neither.
   virtual void Leave(WalFiles* files) = 0;
-  // The log is about to be restarted, by a writer or a checkpointer that holds WRITE and READ1..READ4.
+  // The log is about to be restarted, by a writer or a checkpointer that holds WRITE and
+  // READ1..READ4.
   virtual Status BeforeRestart(WalFiles* files) = 0;
 };
 
