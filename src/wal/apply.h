@@ -5,8 +5,7 @@
 // process), and SHARED on the database file. It needs no read mark.
 //   (A1) The frames are in the file, and synced if asked for, before the header that counts them.
 //   (A2) The log is started afresh only with CHECKPOINT and READ1..READ4 held, and only when every
-//   frame is
-//        backfilled; if one of these locks is not to be had, the frames are appended.
+//        frame is backfilled; if one of these locks is not to be had, the frames are appended.
 //   (A3) nBackfill is zeroed before the header with no frames is published.
 //   (A4) A death at any point leaves the old state or the new one.
 
@@ -22,6 +21,7 @@
 
 namespace turso {
 
+// Whether the frames are synced. The header of a log started afresh always is.
 enum class Sync { kNo, kYes };
 
 // Where the frames of a transaction will stand: told before the first of them is written.

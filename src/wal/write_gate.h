@@ -4,10 +4,9 @@
 // The VFS calls it at the points of a write transaction, always from the thread that runs the
 // statement:
 //
-//   WRITE lock taken --> Enter --> frames --> Commit --> commit header --> Leave --> WRITE lock
-//   released
-//                          |                     |                           ^
-//                          +-- refused: unlock   +-- refused: rolled back ---+
+//   WRITE locked --> Enter --> frames --> Commit --> commit header --> Leave --> WRITE unlocked
+//                      |                     |                           ^
+//                      +-- refused: unlock   +-- refused: rolled back ---+
 //
 //   (G1) No commit header reaches the file unless Commit returned OK for it.
 //   (G2) After a restart of the log by SQLite, BeforeRestart was called with the state it discards.
