@@ -13,6 +13,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "src/base/page_set.h"
 #include "src/base/status.h"
@@ -54,6 +55,8 @@ class WalIndex {
   Result<FrameNo> Find(PageNo page, FrameNo limit);
   // The page number of a frame.
   Result<PageNo> PageOf(FrameNo frame);
+  // Maps the blocks for all frames up to `last`, so that Append cannot fail for want of space. WRITE held.
+  Status Reserve(FrameNo last);
   // Enters `frame` for `page`, cleaning up what a dead or rolled-back writer left. WRITE held; frames in order.
   Status Append(FrameNo frame, PageNo page);
   // Starts the log afresh: nBackfill 0 first, then the read marks, barrier, then a header with no frames and the new
@@ -64,6 +67,7 @@ class WalIndex {
   Result<volatile uint8_t*> Block(int block, Extend extend);
 
   WalFiles* files_;
+  std::vector<volatile uint8_t*> blocks_;
 };
 
 }  // namespace turso
