@@ -1,0 +1,176 @@
+#include "vfs/lower.h"
+
+#include <atomic>
+#include <cstring>
+#include <vector>
+
+#include "vfs/vfs.h"
+
+namespace turso {
+
+namespace {
+
+std::atomic<sqlite3_vfs*> g_lower{nullptr};
+
+// Room for a file object of the VFS below; closed with it.
+class LowerFile {
+ public:
+  LowerFile() : room_(new uint8_t[static_cast<size_t>(LowerVfs()->szOsFile)]()) {}
+  ~LowerFile() { Close(); }
+  LowerFile(const LowerFile&) = delete;
+  LowerFile& operator=(const LowerFile&) = delete;
+
+  sqlite3_file* get() { return reinterpret_cast<sqlite3_file*>(room_.get()); }
+  int Open(const char* name, int flags) {
+    return LowerVfs()->xOpen(LowerVfs(), name, get(), flags, nullptr);
+  }
+  void Close() {
+    if (get()->pMethods == nullptr) return;
+    get()->pMethods->xClose(get());
+    get()->pMethods = nullptr;
+  }
+
+ private:
+  std::unique_ptr<uint8_t[]> room_;
+};
+
+class OwnFiles : public LowerFiles {
+ public:
+  explicit OwnFiles(const std::string& path) : LowerFiles(nullptr, nullptr, path) {}
+  ~OwnFiles() override {
+    if (mapped_) database_file_.get()->pMethods->xShmUnmap(database_file_.get(), 0);
+    if (locked_) database_file_.get()->pMethods->xUnlock(database_file_.get(), SQLITE_LOCK_NONE);
+    // The VFS below keeps the name that it was given, so it goes after the files.
+    database_file_.Close();
+    wal_file_.Close();
+    if (name_ != nullptr) sqlite3_free_filename(name_);
+  }
+
+  Status Open() {
+    // The VFS below may look for URI parameters around the name, so it has to be laid out as SQLite does.
+    name_ = sqlite3_create_filename(path_.c_str(), (path_ + "-journal").c_str(),
+                                    (path_ + "-wal").c_str(), 0, nullptr);
+    if (name_ == nullptr) return Status(Code::kNoMemory, "opening " + path_ + ": out of memory");
+    int code = database_file_.Open(name_, SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_READWRITE);
+    if (code != SQLITE_OK) return Failure("opening", code);
+    database_ = database_file_.get();
+    code = database_->pMethods->xLock(database_, SQLITE_LOCK_SHARED);
+    if (code != SQLITE_OK) return Failure("locking", code);
+    locked_ = true;
+    if (database_->pMethods->iVersion < 2 || database_->pMethods->xShmMap == nullptr) {
+      return Status(Code::kInvalid, path_ + ": the VFS below has no shared memory");
+    }
+    code = wal_file_.Open(sqlite3_filename_wal(name_),
+                          SQLITE_OPEN_WAL | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+    if (code != SQLITE_OK) return Failure("opening the WAL of", code);
+    wal_ = wal_file_.get();
+    return OkStatus();
+  }
+
+  Result<volatile uint8_t*> MapIndex(int block, Extend extend) override {
+    mapped_ = true;
+    return LowerFiles::MapIndex(block, extend);
+  }
+
+ private:
+  const char* name_ = nullptr;
+  LowerFile database_file_;
+  LowerFile wal_file_;
+  bool locked_ = false;
+  bool mapped_ = false;
+};
+
+}  // namespace
+
+sqlite3_vfs* LowerVfs() { return g_lower.load(std::memory_order_acquire); }
+void SetLowerVfs(sqlite3_vfs* vfs) { g_lower.store(vfs, std::memory_order_release); }
+
+Status LowerFiles::Failure(const char* doing, int code) const {
+  Code kind = Code::kIo;
+  if ((code & 0xff) == SQLITE_FULL) kind = Code::kFull;
+  if ((code & 0xff) == SQLITE_NOMEM) kind = Code::kNoMemory;
+  if ((code & 0xff) == SQLITE_BUSY) kind = Code::kBusy;
+  return Status(kind, std::string(doing) + " " + path_ + ": SQLite code " + std::to_string(code));
+}
+
+static int Read(sqlite3_file* file, uint64_t offset, MutableByteView out) {
+  int code = file->pMethods->xRead(file, out.data(), static_cast<int>(out.size()),
+                                   static_cast<sqlite3_int64>(offset));
+  return code == SQLITE_IOERR_SHORT_READ ? SQLITE_OK : code;  // SQLite's VFSes fill up with zeros.
+}
+
+Status LowerFiles::ReadDatabase(uint64_t offset, MutableByteView out) {
+  int code = Read(database_, offset, out);
+  return code == SQLITE_OK ? OkStatus() : Failure("reading", code);
+}
+
+Result<uint64_t> LowerFiles::DatabaseSize() {
+  sqlite3_int64 size = 0;
+  int code = database_->pMethods->xFileSize(database_, &size);
+  if (code != SQLITE_OK) return Failure("sizing", code);
+  return static_cast<uint64_t>(size);
+}
+
+Status LowerFiles::SyncDatabase() {
+  int code = database_->pMethods->xSync(database_, SQLITE_SYNC_NORMAL);
+  return code == SQLITE_OK ? OkStatus() : Failure("syncing", code);
+}
+
+Status LowerFiles::ReadWal(uint64_t offset, MutableByteView out) {
+  if (wal_ == nullptr) return Status(Code::kIo, path_ + ": its WAL is not open");
+  int code = Read(wal_, offset, out);
+  return code == SQLITE_OK ? OkStatus() : Failure("reading the WAL of", code);
+}
+
+Status LowerFiles::WriteWal(uint64_t offset, ByteView bytes) {
+  if (wal_ == nullptr) return Status(Code::kIo, path_ + ": its WAL is not open");
+  int code = wal_->pMethods->xWrite(wal_, bytes.data(), static_cast<int>(bytes.size()),
+                                    static_cast<sqlite3_int64>(offset));
+  return code == SQLITE_OK ? OkStatus() : Failure("writing the WAL of", code);
+}
+
+Status LowerFiles::SyncWal() {
+  if (wal_ == nullptr) return Status(Code::kIo, path_ + ": its WAL is not open");
+  int code = wal_->pMethods->xSync(wal_, SQLITE_SYNC_NORMAL);
+  return code == SQLITE_OK ? OkStatus() : Failure("syncing the WAL of", code);
+}
+
+Result<uint64_t> LowerFiles::WalSize() {
+  if (wal_ == nullptr) return Status(Code::kIo, path_ + ": its WAL is not open");
+  sqlite3_int64 size = 0;
+  int code = wal_->pMethods->xFileSize(wal_, &size);
+  if (code != SQLITE_OK) return Failure("sizing the WAL of", code);
+  return static_cast<uint64_t>(size);
+}
+
+Result<volatile uint8_t*> LowerFiles::MapIndex(int block, Extend extend) {
+  volatile void* region = nullptr;
+  int code = database_->pMethods->xShmMap(database_, block, kWalIndexBlockBytes,
+                                          extend == Extend::kYes ? 1 : 0, &region);
+  if (code != SQLITE_OK) return Failure("mapping the wal-index of", code);
+  return static_cast<volatile uint8_t*>(region);
+}
+
+Result<bool> LowerFiles::TryLock(WalLock first, int count) {
+  int code = database_->pMethods->xShmLock(database_, static_cast<int>(first), count,
+                                           SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE);
+  if (code == SQLITE_OK) return true;
+  if ((code & 0xff) == SQLITE_BUSY) return false;
+  return Failure("locking the wal-index of", code);
+}
+
+void LowerFiles::Unlock(WalLock first, int count) {
+  database_->pMethods->xShmLock(database_, static_cast<int>(first), count,
+                                SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE);
+}
+
+void LowerFiles::Barrier() { database_->pMethods->xShmBarrier(database_); }
+
+Result<std::unique_ptr<WalFiles>> OpenWalFiles(const std::string& path) {
+  if (LowerVfs() == nullptr) return Status(Code::kInvalid, "the VFS turso is not registered");
+  auto files = std::make_unique<OwnFiles>(path);
+  TURSO_RETURN_IF_ERROR(files->Open());
+  return std::unique_ptr<WalFiles>(std::move(files));
+}
+
+}  // namespace turso
