@@ -1,0 +1,223 @@
+"""P1: all write transactions of all replicas form one history, and every read fits into it."""
+
+import random
+import sqlite3
+import time
+
+from harness import (BUSY, BUSY_SNAPSHOT, CONTROL, RETRY_CODES, BehaviourTest, RemoteSqlError, error_code, error_name,
+                     main, seconds, seeded_random)
+from list_append import Transaction, anomalies
+
+LISTS = 8
+
+
+class WriteSkew(BehaviourTest):
+    """Two doctors are on call; each may leave if the other one stays."""
+
+    def setUp(self):
+        super().setUp()
+        self.hospital = self.primary()
+        replicas = [self.replica(self.hospital, name) for name in ("alice", "bob")]
+        db = self.open(replicas[0])
+        db.execute("CREATE TABLE doctors(name TEXT PRIMARY KEY, on_call INTEGER NOT NULL)")
+        db.execute("INSERT INTO doctors VALUES('alice', 1), ('bob', 1)")
+        self.alice, self.bob = (self.client(replica, name) for replica, name in zip(replicas, ("alice", "bob")))
+        self.catch_up(self.bob)
+
+    def catch_up(self, client):
+        if not CONTROL:
+            client.sql("SELECT turso_sync()")
+
+    def on_call(self, client):
+        return client.sql("SELECT count(*) FROM doctors WHERE on_call")[0][0]
+
+    def leave(self, client, name):
+        client.sql("UPDATE doctors SET on_call = 0 WHERE name = ?", (name,))
+
+    def assert_one_is_left(self):
+        for client in (self.alice, self.bob):
+            if client.sql("SELECT count(*) FROM pragma_database_list"):  # Answers, whatever went on before.
+                self.catch_up(client)
+                self.assertEqual(1, self.on_call(client))
+
+    def test_the_second_to_write_is_refused_after_the_first_has_committed(self):
+        for client in (self.alice, self.bob):
+            client.sql("BEGIN")
+            self.assertEqual(2, self.on_call(client))
+        self.leave(self.alice, "alice")
+        self.alice.sql("COMMIT")
+        error = self.fails(self.leave, self.bob, "bob")
+        self.assert_code(error, BUSY, BUSY_SNAPSHOT)
+        self.assertEqual(2, self.on_call(self.bob), "its snapshot is gone")
+        error = self.fails(self.leave, self.bob, "bob")
+        self.assert_code(error, BUSY_SNAPSHOT)
+        self.bob.sql("ROLLBACK")
+        self.assert_one_is_left()
+
+    def test_the_second_to_write_is_refused_while_the_first_has_not_committed(self):
+        for client in (self.alice, self.bob):
+            client.sql("BEGIN")
+            self.assertEqual(2, self.on_call(client))
+        self.leave(self.alice, "alice")
+        began = time.monotonic()
+        error = self.fails(self.leave, self.bob, "bob")
+        self.assert_code(error, BUSY)
+        self.assertLess(time.monotonic() - began, 1.5, "BUSY comes at once in a transaction that has read")
+        self.alice.sql("COMMIT")
+        self.assert_code(self.fails(self.leave, self.bob, "bob"), BUSY_SNAPSHOT)
+        self.bob.sql("ROLLBACK")
+        self.assert_one_is_left()
+
+    def test_an_autocommit_statement_that_meets_a_newer_primary_succeeds_after_catching_up(self):
+        self.leave(self.alice, "alice")
+        self.bob.sql("UPDATE doctors SET on_call = 0 WHERE name = 'bob'"
+                     " AND (SELECT count(*) FROM doctors WHERE on_call) > 1")
+        self.assert_one_is_left()
+
+    def test_immediate_transactions_wait_for_each_other(self):
+        self.alice.sql("BEGIN IMMEDIATE")
+        self.assertEqual(2, self.on_call(self.alice))
+        self.bob.ask_later("BEGIN IMMEDIATE")
+        time.sleep(0.3)  # It waits in its busy handler meanwhile.
+        self.leave(self.alice, "alice")
+        self.alice.sql("COMMIT")
+        self.bob.answer()
+        self.assertEqual(1, self.on_call(self.bob), "it began before the other's commit was here")
+        self.bob.sql("ROLLBACK")
+        self.assert_one_is_left()
+
+    def test_an_immediate_transaction_that_wrote_nothing_lets_the_next_one_in(self):
+        for _ in range(5):
+            self.alice.sql("BEGIN IMMEDIATE")
+            self.alice.sql("COMMIT")
+            self.bob.sql("BEGIN IMMEDIATE")
+            self.bob.sql("ROLLBACK")
+
+    def test_many_rounds_with_both_at_once(self):
+        generator = seeded_random("write skew")
+        for _ in range(40):
+            self.alice.sql("UPDATE doctors SET on_call = 1")
+            self.catch_up(self.bob)
+            left = [self.try_to_leave_together(generator)]
+            self.assertLessEqual(sum(left[0]), 1, "both left")
+            self.catch_up(self.alice)
+            self.assertEqual(2 - sum(left[0]), self.on_call(self.alice))
+
+    def try_to_leave_together(self, generator):
+        """Both run read, write, commit with the steps interleaved by chance. Which of them committed."""
+        doctors = [(self.alice, "alice"), (self.bob, "bob")]
+        order = [0] * 4 + [1] * 4
+        generator.shuffle(order)
+        steps, gave_up = [0, 0], [False, False]
+        for turn in order:
+            client, name = doctors[turn]
+            step, steps[turn] = steps[turn], steps[turn] + 1
+            if gave_up[turn]:
+                continue
+            try:
+                if step == 0:
+                    client.sql("BEGIN")
+                elif step == 1:
+                    gave_up[turn] = self.on_call(client) < 2
+                elif step == 2:
+                    self.leave(client, name)
+                else:
+                    client.sql("COMMIT")
+            except RemoteSqlError as error:
+                self.assert_code(error, *RETRY_CODES)
+                gave_up[turn] = True
+            if gave_up[turn]:
+                self.roll_back(client)
+        return [not gave_up[turn] for turn in (0, 1)]
+
+    def roll_back(self, client):
+        try:
+            client.sql("ROLLBACK")
+        except RemoteSqlError as error:
+            self.assertIn("no transaction", str(error))
+
+
+class Appender:
+    """One process that reads lists and appends to others, and notes what it did and saw."""
+
+    def __init__(self, replica, name, seed, report):
+        self.name = name
+        self.random = random.Random(seed)
+        self.report = report
+        self.db = replica.connect()
+        self.value = 0
+
+    def run(self, duration):
+        deadline = time.monotonic() + duration
+        while time.monotonic() < deadline:
+            operations = []
+            try:
+                self.db.execute(self.random.choice(["BEGIN", "BEGIN", "BEGIN IMMEDIATE"]))
+                for _ in range(self.random.randint(1, 4)):
+                    self.operate(operations)
+                self.db.execute("COMMIT")
+                outcome = "ok"
+            except sqlite3.Error as error:
+                outcome = "failed" if error_code(error) in RETRY_CODES else error_name(error)
+                if self.db.in_transaction:
+                    self.db.execute("ROLLBACK")
+                time.sleep(self.random.random() * 0.003)
+            self.report.append([self.name, operations, outcome])
+        self.db.close()
+
+    def operate(self, operations):
+        key = self.random.randrange(LISTS)
+        if self.random.random() < 0.5:
+            operations.append(["read", key, self.read(key)])
+            return
+        self.value += 1
+        value = f"{self.name}/{self.value}"
+        operations.append(["append", key, value])  # Noted before it is tried: it may fail half-way.
+        self.db.execute("UPDATE lists SET items = items || ? WHERE key = ?", (value + " ", key))
+
+    def read(self, key):
+        return self.db.execute("SELECT items FROM lists WHERE key = ?", (key,)).fetchone()[0].split()
+
+
+def run_appender(replica, name, seed, report, duration):
+    Appender(replica, name, seed, report).run(duration)
+
+
+class ListAppends(BehaviourTest):
+    def test_the_history_of_three_replicas_with_two_processes_each_is_serializable(self):
+        generator = seeded_random("list appends")
+        primary = self.primary()
+        replicas = [self.replica(primary, f"replica{number}") for number in range(3)]
+        db = self.open(replicas[0])
+        db.execute("CREATE TABLE lists(key INTEGER PRIMARY KEY, items TEXT NOT NULL)")
+        db.executemany("INSERT INTO lists VALUES(?, '')", [(key,) for key in range(LISTS)])
+        for replica in replicas[1:]:
+            self.catch_up(self.open(replica))
+
+        reports = [self.report(f"history{n}") for n in range(6)]
+        children = [self.spawn(f"p{n}", run_appender, replicas[n % 3], f"p{n}", generator.random(), reports[n],
+                               seconds(12)) for n in range(6)]
+        for child in children:
+            child.finish(timeout=seconds(12) + 60)
+        primary.stop()
+        final = {key: items.split() for key, items in self.keep(primary.open_file()).execute("SELECT * FROM lists")}
+        self.check(reports, final)
+
+    def catch_up(self, db):
+        if not CONTROL:
+            db.execute("SELECT turso_sync()")
+
+    def check(self, reports, final):
+        history, outcomes = [], {}
+        for report in reports:
+            for process, operations, outcome in report.read():
+                outcomes[outcome] = outcomes.get(outcome, 0) + 1
+                history.append(Transaction(process, [tuple(operation) for operation in operations], outcome))
+        print(f"transactions: {outcomes}, appended: {sum(map(len, final.values()))}")
+        self.assertLessEqual(set(outcomes), {"ok", "failed"}, "an error that a healthy primary gives no cause for")
+        self.assertGreater(outcomes["ok"], 100)
+        self.assertEqual([], anomalies(history, final)[:5])
+
+
+if __name__ == "__main__":
+    main()
