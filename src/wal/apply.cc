@@ -18,9 +18,7 @@ namespace {
 constexpr int kReadLocksAfterRead0 = 4;
 constexpr size_t kBatchBytes = 256 * 1024;
 
-Status MustRecover() {
-  return Status(Code::kBusy, "SQLite must recover the wal-index first");
-}
+Status MustRecover() { return Status(Code::kBusy, "SQLite must recover the wal-index first"); }
 
 Result<Salts> RandomSalts() {
   Salts salts;
@@ -55,8 +53,8 @@ class HeldLock {
 
 Status CheckPages(const PageSet& pages) {
   if (!IsPageSize(pages.page_size())) {
-    return Status(Code::kInvalid, "applying pages of impossible size " +
-                                      std::to_string(pages.page_size()));
+    return Status(Code::kInvalid,
+                  "applying pages of impossible size " + std::to_string(pages.page_size()));
   }
   if (pages.empty()) return Status(Code::kInvalid, "applying a transaction without pages");
   const PageNo lowest = pages.begin()->first;
@@ -83,8 +81,7 @@ Status CheckDatabase(WalFiles* files, const WalIndexHeader& header, const PageSe
     Result<uint64_t> bytes = files->DatabaseSize();
     if (!bytes.ok()) return bytes.status();
     // SQLite deletes the log of an empty database when it opens it.
-    if (*bytes == 0)
-      return Status(Code::kInvalid, "applying pages to an empty database file");
+    if (*bytes == 0) return Status(Code::kInvalid, "applying pages to an empty database file");
   }
   Result<uint32_t> page_size = DatabasePageSize(files, header);
   if (!page_size.ok()) return page_size.status();
@@ -96,7 +93,8 @@ Status CheckDatabase(WalFiles* files, const WalIndexHeader& header, const PageSe
   return OkStatus();
 }
 
-// Starts the log afresh if every frame is backfilled and nobody is in the way (A2); else leaves it as it is.
+// Starts the log afresh if every frame is backfilled and nobody is in the way (A2); else leaves it
+// as it is.
 Status RestartIfBackfilled(WalFiles* files, WalIndex* index, WalIndexHeader* header,
                            const ApplyOptions& options) {
   if (header->frames == 0) return OkStatus();
@@ -104,8 +102,9 @@ Status RestartIfBackfilled(WalFiles* files, WalIndex* index, WalIndexHeader* hea
   if (!backfilled.ok()) return backfilled.status();
   if (*backfilled != header->frames) return OkStatus();
 
-  // A checkpointer that read the header before a restart would go on with its stale numbers (the bug that SQLite
-  // 3.51.3 cured at the checkpointer's side): https://sqlite.org/wal.html#walresetbug
+  // A checkpointer that read the header before a restart would go on with its stale numbers (the
+  // bug that SQLite 3.51.3 cured at the checkpointer's side):
+  // https://sqlite.org/wal.html#walresetbug
   HeldLock checkpoint(files, WalLock::kCheckpoint, 1);
   Result<bool> got = checkpoint.Try();
   if (!got.ok()) return got.status();
@@ -122,8 +121,8 @@ Status RestartIfBackfilled(WalFiles* files, WalIndex* index, WalIndexHeader* hea
   return index->Restart(header, *salts);
 }
 
-// The header for a log that has no frames. Salts that the wal-index announced are kept; a sequence number goes on
-// from the header that the file still has.
+// The header for a log that has no frames. Salts that the wal-index announced are kept; a sequence
+// number goes on from the header that the file still has.
 Result<WalHeader> FreshWalHeader(WalFiles* files, const WalIndexHeader& header,
                                  uint32_t page_size) {
   std::array<uint8_t, kWalHeaderBytes> raw{};
@@ -205,8 +204,8 @@ Status StartLog(WalFiles* files, WalHeader fresh, WalIndexHeader* header) {
   std::array<uint8_t, kWalHeaderBytes> raw;
   EncodeWalHeader(&fresh, raw);
   TURSO_RETURN_IF_ERROR(files->WriteWal(0, raw));
-  // Whatever ApplyOptions::sync says: were new frames on disk under the old header, a recovery would take what they
-  // left of the old frames for the log, and undo what the checkpoint wrote.
+  // Whatever ApplyOptions::sync says: were new frames on disk under the old header, a recovery
+  // would take what they left of the old frames for the log, and undo what the checkpoint wrote.
   TURSO_RETURN_IF_ERROR(files->SyncWal());
   header->order = fresh.order;
   header->salts = fresh.salts;

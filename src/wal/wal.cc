@@ -52,13 +52,12 @@ Result<WalHeader> DecodeWalHeader(std::span<const uint8_t, kWalHeaderBytes> byte
     return Status(Code::kCorrupt, "the checksum of the write-ahead log's header does not fit");
   const uint32_t version = LoadBig32(p + 4);
   if (version != kWalVersion) {
-    return Status(Code::kCorrupt,
-                  "write-ahead log of unknown version " + std::to_string(version));
+    return Status(Code::kCorrupt, "write-ahead log of unknown version " + std::to_string(version));
   }
   header.page_size = LoadBig32(p + 8);
   if (!IsPageSize(header.page_size)) {
-    return Status(Code::kCorrupt, "write-ahead log with impossible page size " +
-                                      std::to_string(header.page_size));
+    return Status(Code::kCorrupt,
+                  "write-ahead log with impossible page size " + std::to_string(header.page_size));
   }
   header.checkpoint_sequence = LoadBig32(p + 12);
   std::copy_n(p + 16, header.salts.size(), header.salts.begin());

@@ -90,10 +90,9 @@ class Entries {
       : start_(start),
         pages_(start + (block == 0 ? kBlockHeaderBytes : 0)),
         capacity_(block == 0 ? kFirstBlockEntries : kBlockEntries),
-        frames_before_(block == 0
-                           ? 0
-                           : kFirstBlockEntries + static_cast<uint32_t>(block - 1) * kBlockEntries) {
-  }
+        frames_before_(block == 0 ? 0
+                                  : kFirstBlockEntries +
+                                        static_cast<uint32_t>(block - 1) * kBlockEntries) {}
 
   uint32_t capacity() const { return capacity_; }
   uint32_t frames_before() const { return frames_before_; }
@@ -109,8 +108,8 @@ class Entries {
   static uint32_t FirstSlot(PageNo page) { return (page.value * 383) & (kSlots - 1); }
   static uint32_t NextSlot(uint32_t i) { return (i + 1) & (kSlots - 1); }
 
-  // Forgets the entries above `last`. Slots of entries up to it stay where they are: they were taken before the
-  // forgotten ones came, so no chain of theirs leads over these.
+  // Forgets the entries above `last`. Slots of entries up to it stay where they are: they were
+  // taken before the forgotten ones came, so no chain of theirs leads over these.
   void KeepUpTo(uint32_t last) {
     for (uint32_t i = 0; i < kSlots; ++i) {
       if (slot(i) > last) set_slot(i, 0);
@@ -153,13 +152,11 @@ Result<std::optional<WalIndexHeader>> WalIndex::ReadHeader() {
   LoadHeader(*block + kHeaderCopyBytes, &copy);
   if (std::memcmp(&raw, &copy, sizeof raw) != 0 || raw.is_init == 0) return nothing;
   if (HeaderChecksum(raw) != Checksum{raw.checksum[0], raw.checksum[1]}) return nothing;
-  if (raw.version != kWalVersion)
-    return Damaged("unknown version " + std::to_string(raw.version));
+  if (raw.version != kWalVersion) return Damaged("unknown version " + std::to_string(raw.version));
 
   WalIndexHeader header;
   header.change_counter = raw.change_counter;
-  header.order =
-      raw.big_endian_checksum ? ChecksumOrder::kBigEndian : ChecksumOrder::kLittleEndian;
+  header.order = raw.big_endian_checksum ? ChecksumOrder::kBigEndian : ChecksumOrder::kLittleEndian;
   header.page_size = DecodePageSize(raw.page_size_code);
   header.frames = raw.frames;
   header.db_size = raw.db_size;
@@ -248,8 +245,8 @@ Status WalIndex::Append(FrameNo frame, PageNo page) {
   Result<volatile uint8_t*> mapped = Block(place.block, Extend::kYes);
   if (!mapped.ok()) return mapped.status();
   Entries entries(*mapped, place.block);
-  // The first entry finds the block as an earlier pass left it; any other finds something only if a writer died or
-  // rolled back there.
+  // The first entry finds the block as an earlier pass left it; any other finds something only if a
+  // writer died or rolled back there.
   if (place.entry == 1 || entries.page(place.entry).value != 0) entries.KeepUpTo(place.entry - 1);
   uint32_t i = Entries::FirstSlot(page);
   uint32_t probes = 0;
@@ -268,8 +265,8 @@ Status WalIndex::Restart(WalIndexHeader* header, const Salts& new_salts) {
   Result<volatile uint8_t*> block = Block(0, Extend::kNo);
   if (!block.ok()) return block.status();
   if (!*block) return Status(Code::kBusy, "SQLite must set up the wal-index first");
-  // SQLite publishes the header first. A death in between would leave nBackfill above mxFrame, and what is
-  // committed next would be invisible to readers until the log has grown past it.
+  // SQLite publishes the header first. A death in between would leave nBackfill above mxFrame, and
+  // what is committed next would be invisible to readers until the log has grown past it.
   Store(*block + kBackfilledAt, 0);
   Store(*block + kBackfillAttemptedAt, 0);
   Store(*block + kReadMarksAt + 4, 0);

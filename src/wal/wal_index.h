@@ -1,4 +1,5 @@
-// SQLite's wal-index (the -shm file), as shared memory: https://sqlite.org/walformat.html#the_wal_index_file_format
+// SQLite's wal-index (the -shm file), as shared memory:
+// https://sqlite.org/walformat.html#the_wal_index_file_format
 //
 //   block 0:  WalIndexHeader copy 0 (48 bytes) | copy 1 (48) | checkpoint state (40) | 4062 page numbers | hash table
 //   block n:  4096 page numbers | hash table                    a hash table is 8192 slots of 16 bits
@@ -36,13 +37,15 @@ struct WalIndexHeader {
   }
 };
 
-// A view on the wal-index of `files`, which must outlive it. No state of its own but the mapped blocks.
+// A view on the wal-index of `files`, which must outlive it. No state of its own but the mapped
+// blocks.
 class WalIndex {
  public:
   explicit WalIndex(WalFiles* files) : files_(files) {}
 
-  // The header, or nothing if SQLite must recover first (absent, torn, not initialised). kCorrupt for a format that
-  // is not version 3007000. Takes no lock; without the WRITE lock a torn read is possible and gives nothing.
+  // The header, or nothing if SQLite must recover first (absent, torn, not initialised). kCorrupt
+  // for a format that is not version 3007000. Takes no lock; without the WRITE lock a torn read is
+  // possible and gives nothing.
   Result<std::optional<WalIndexHeader>> ReadHeader();
   // Copy 1, barrier, copy 0. WRITE held.
   Status WriteHeader(const WalIndexHeader& header);
@@ -50,17 +53,19 @@ class WalIndex {
   // nBackfill: frames that a checkpoint has copied into the database file.
   Result<uint32_t> Backfilled();
 
-  // The newest frame of `page` not above `limit`, or frame 0: then the database file has it. The caller holds WRITE,
-  // or a read lock that keeps the frames.
+  // The newest frame of `page` not above `limit`, or frame 0: then the database file has it. The
+  // caller holds WRITE, or a read lock that keeps the frames.
   Result<FrameNo> Find(PageNo page, FrameNo limit);
   // The page number of a frame.
   Result<PageNo> PageOf(FrameNo frame);
-  // Maps the blocks for all frames up to `last`, so that Append cannot fail for want of space. WRITE held.
+  // Maps the blocks for all frames up to `last`, so that Append cannot fail for want of space.
+  // WRITE held.
   Status Reserve(FrameNo last);
-  // Enters `frame` for `page`, cleaning up what a dead or rolled-back writer left. WRITE held; frames in order.
+  // Enters `frame` for `page`, cleaning up what a dead or rolled-back writer left. WRITE held;
+  // frames in order.
   Status Append(FrameNo frame, PageNo page);
-  // Starts the log afresh: nBackfill 0 first, then the read marks, barrier, then a header with no frames and the new
-  // salts. WRITE, CHECKPOINT and READ1..READ4 held.
+  // Starts the log afresh: nBackfill 0 first, then the read marks, barrier, then a header with no
+  // frames and the new salts. WRITE, CHECKPOINT and READ1..READ4 held.
   Status Restart(WalIndexHeader* header, const Salts& new_salts);
 
  private:
