@@ -16,7 +16,6 @@ namespace turso {
 namespace {
 
 constexpr int kReadLocksAfterRead0 = 4;
-constexpr size_t kBatchBytes = 256 * 1024;
 
 Status MustRecover() { return Status(Code::kBusy, "SQLite must recover the wal-index first"); }
 
@@ -154,13 +153,13 @@ class FrameWriter {
         salts_(plan.salts),
         checksum_(previous),
         offset_(FrameOffset({plan.base.value + 1}, page_size)) {
-    buffer_.reserve(std::max<size_t>(kBatchBytes, kFrameHeaderBytes + page_size));
+    buffer_.reserve(kMoveBytesMax);
   }
 
   Checksum checksum() const { return checksum_; }
 
   Status Add(PageNo page, uint32_t db_size, ByteView image) {
-    if (buffer_.size() + kFrameHeaderBytes + image.size() > buffer_.capacity())
+    if (buffer_.size() + kFrameHeaderBytes + image.size() > kMoveBytesMax)
       TURSO_RETURN_IF_ERROR(Flush());
     FrameHeader header{page, db_size, salts_, {}};
     std::array<uint8_t, kFrameHeaderBytes> raw;
@@ -294,7 +293,7 @@ Result<PageSet> CollectFrames(WalFiles* files, uint32_t page_size, FrameNo base,
   PageSet pages(page_size);
   pages.set_db_size(db_size);
   const size_t frame_bytes = kFrameHeaderBytes + page_size;
-  const uint32_t per_batch = static_cast<uint32_t>(std::max<size_t>(1, kBatchBytes / frame_bytes));
+  const uint32_t per_batch = static_cast<uint32_t>(kMoveBytesMax / frame_bytes);
   Bytes buffer;
   uint32_t done = base.value;
   while (done < last.value) {

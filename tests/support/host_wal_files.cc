@@ -41,6 +41,7 @@ class HostWalFiles::File {
   sqlite3_file* get() const { return file_; }
 
   Status Read(uint64_t offset, MutableByteView out) {
+    if (out.size() > kMoveBytesMax) return Status(Code::kInvalid, "xRead of too many bytes");
     const int rc = file_->pMethods->xRead(file_, out.data(), static_cast<int>(out.size()),
                                           static_cast<sqlite3_int64>(offset));
     return rc == SQLITE_IOERR_SHORT_READ ? OkStatus() : Check("xRead", rc);
@@ -103,6 +104,7 @@ Status HostWalFiles::ReadWal(uint64_t offset, MutableByteView out) {
   return wal_->Read(offset, out);
 }
 Status HostWalFiles::WriteWal(uint64_t offset, ByteView bytes) {
+  if (bytes.size() > kMoveBytesMax) return Status(Code::kInvalid, "xWrite of too many bytes");
   File& wal = *wal_;
   return Check("xWrite", wal->xWrite(wal.get(), bytes.data(), static_cast<int>(bytes.size()),
                                      static_cast<sqlite3_int64>(offset)));
