@@ -27,6 +27,11 @@ Interrupted InterruptedBy(sqlite3* db);
 // Makes a replica ahead: the SQL function turso_replica(path, url).
 Status MakeReplica(const std::string& path, const std::string& url);
 
+// Why the last open through us in this process failed: SQLite has room for a code there, not for a sentence. Nothing
+// if none failed.
+std::optional<std::string> LastOpenError();
+void RememberOpenError(const Status& status);
+
 // Answers PRAGMA turso_*: `name` and `argument` (null for none) as SQLITE_FCNTL_PRAGMA has them. Nothing: not ours.
 // Set by the extension; the VFS calls it for its replicas.
 using PragmaFunction = std::optional<Result<std::string>> (*)(Replica* replica, const std::optional<WalPosition>& snapshot,

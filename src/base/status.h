@@ -71,8 +71,9 @@ class [[nodiscard]] Result {
   T&& value() && { return *std::move(value_); }
   T* operator->() { return &*value_; }
   const T* operator->() const { return &*value_; }
-  T& operator*() { return *value_; }
-  const T& operator*() const { return *value_; }
+  T& operator*() & { return *value_; }
+  T&& operator*() && { return *std::move(value_); }
+  const T& operator*() const& { return *value_; }
 
  private:
   Status status_;

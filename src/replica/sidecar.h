@@ -2,16 +2,29 @@
 //
 //   offset  bytes
 //        0   4096   header: "turso replica\0\0\0" | format version u32 | oldest reader u32 | zeros | XXH3-64 u64
-//     4096   4096   slot 0 ) the newest slot with a right checksum counts; they are written in turn, so that a write
-//     8192   4096   slot 1 ) that is torn leaves the one before
-//    12288   4096   reserved, zeros
+//     4096   4096   slot 0 ) the newest slot with a right checksum counts. A record goes where neither the newest nor
+//     8192   4096   slot 1 ) the last synced one is: a write that is torn leaves the one before, and a power cut the
+//    12288   4096   slot 2 ) last that was synced
 //    16384    ...   SharedState: a mapping shared by all processes; means nothing after a restart of the machine
+//
+//   slot                                  Texts end with a zero; zeros elsewhere.
+//      0 sequence u64                     88 intent: commit number u64     384 protocol, 64
+//      8 replica id, 16                   96 zeros                         448 database id, 192
+//     24 last commit number u64          128 durable, 64                   640 url, 1088
+//     32 page size u32                   192 current, 64                  1728 zeros
+//     36 flags u8: 1 current in database 256 intent: target, 64           4088 XXH3-64 of bytes 0 to 4087
+//     37 intent: kind u8                 320 intent: base, 64
+//     40 current position: salts, 8; frames u32; checksum u32 u32
+//     64 intent: salts, 8; base frame u32; last frame u32
+//     80 intent: hash of the page set u64
 //
 // Integers in header and slots are big-endian. Never a token.
 //   (S1) A slot is written only by whoever holds the WRITE lock of the database's wal-index (or creates the replica).
 //   (S2) `durable` is a revision whose pages no crash can take away from the files; a lower bound.
 //   (S3) `current` holds only for a WAL in exactly the state that it names.
 //   (S4) An intent is in the file before the frames that it announces are published, and before a commit is sent.
+//   (S5) What is read from the mapping is taken for what it is, bytes that anybody may have written: no index, length
+//        or text out of it leads outside of it.
 // Any thread may read the shared state. One thread at a time calls the functions.
 
 #ifndef TURSO_SRC_REPLICA_SIDECAR_H_
@@ -81,7 +94,8 @@ struct RevisionRing {
   Entry entries[kEntries];
 };
 
-// In the mapping. Plain numbers so that it works between processes; times are Instants of this boot.
+// In the mapping. Plain numbers so that it works between processes; times are Instants of this boot. Its layout is
+// part of the format: another one needs another format version.
 struct SharedState {
   std::atomic<uint64_t> boot;             // Which boot of the machine the rest is of.
   std::atomic<int64_t> last_contact;      // When the primary last said that nothing was newer than what we have.
@@ -92,6 +106,7 @@ struct SharedState {
   std::atomic<uint32_t> lease_pid;        // Of the process whose turn it is to renew or give it back.
   std::atomic<uint32_t> lease_wanted;     // The primary said that somebody waits.
   std::atomic<uint64_t> unsettled;        // Number of the commit whose outcome is unknown; 0: none.
+  std::atomic<uint64_t> synced_sequence;  // Of the last record that is surely on the disk; the sidecar's own.
   RevisionRing ring;
 };
 
@@ -114,7 +129,7 @@ class Sidecar {
 
   // The newest record in the file: another process may have written it.
   Result<SidecarRecord> Read();
-  // Writes `record` with the next sequence number into the older slot. kYes: and fdatasync.
+  // Writes `record` with the next sequence number. kYes: and fdatasync. kInvalid: a text in it is too long.
   Status Write(SidecarRecord* record, Sync sync);
 
   SharedState& shared() { return *shared_; }
@@ -135,11 +150,20 @@ class Sidecar {
 
  private:
   Sidecar() = default;
+  Status ResetAfterBoot();
+  Status Reset(uint64_t boot);
+  Status AbandonedError() const;
 
   std::string path_;
   int fd_ = -1;
   SharedState* shared_ = nullptr;
 };
+
+// The second mark of a replica, for the day its sidecar is lost: an extended attribute on the database, where the
+// file system has them (where it has none: nothing happens, kOk). The database file itself is not opened, because
+// closing it would drop the locks that this process has on it.
+Status MarkDatabase(const std::string& database, const std::array<uint8_t, 16>& replica_id);
+bool IsMarked(const std::string& database);
 
 }  // namespace turso
 

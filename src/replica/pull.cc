@@ -1,0 +1,244 @@
+// Pages from the primary: on demand, on an interval, and by following it.
+
+#include <algorithm>
+
+#include "src/base/log.h"
+#include "src/replica/replica_impl.h"
+
+namespace turso {
+
+namespace {
+
+constexpr Duration kFollowWait = milliseconds(900);   // A follower hears from the primary at least once a second.
+constexpr Duration kElection = milliseconds(250);     // How often those who do not pull ask whether they should.
+constexpr Duration kRetryMin = milliseconds(100);
+constexpr Duration kRetryMax = seconds(2);
+constexpr Duration kLockPatience = seconds(2);
+constexpr uint32_t kLongLog = 1000;                   // Frames; as SQLite's own wal_autocheckpoint.
+
+}  // namespace
+
+Status PageCollector::Size(uint32_t page_size, uint32_t db_size) {
+  if (pages_.page_size() == 0) {
+    pages_ = PageSet(page_size);
+  } else if (pages_.page_size() != page_size) {
+    return Status(Code::kCorrupt, "the page size changed during a pull");
+  }
+  pages_.set_db_size(db_size);
+  return OkStatus();
+}
+
+Status PageCollector::Page(PageNo page, ByteView image) {
+  if (image.size() != pages_.page_size()) return Status(Code::kCorrupt, "a page of another size");
+  if (deadline_.has_value() && Instant::Now() > *deadline_) {
+    return Status(Code::kBusy, "there is more to catch up with than a write should wait for");
+  }
+  pages_.Put(page, image.data());
+  return OkStatus();
+}
+
+Status ReplicaImpl::WithWriteLock(Duration patience, const std::function<Status(WalFiles*)>& body) {
+  const Instant deadline = Instant::Now() + patience;
+  Duration pause = std::chrono::microseconds(200);
+  bool recovered = false;
+  for (;;) {
+    bool must_recover = false;
+    {
+      std::lock_guard lock(apply_mutex_);
+      if (apply_files_ == nullptr) {
+        Result<std::unique_ptr<WalFiles>> files = host_->OpenFiles();
+        if (!files.ok()) return files.status();
+        apply_files_ = *std::move(files);
+      }
+      WalIndex index(apply_files_.get());
+      Result<std::optional<WalIndexHeader>> header = index.ReadHeader();
+      if (!header.ok()) return header.status().While("reading the wal-index of " + path_);
+      must_recover = !header->has_value();
+      if (!must_recover) {
+        Result<bool> locked = apply_files_->TryLock(WalLock::kWrite, 1);
+        if (!locked.ok()) return locked.status();
+        if (*locked) {
+          Status done = body(apply_files_.get());
+          apply_files_->Unlock(WalLock::kWrite, 1);
+          return done;
+        }
+      }
+    }
+    if (must_recover) {
+      Status read = host_->RecoverBySqlite();
+      if (!read.ok() && (recovered || read.code() != Code::kBusy)) return read;
+      recovered = true;
+    }
+    if (Instant::Now() > deadline || Stopping()) {
+      return Status(Code::kBusy, path_ + ": a write transaction is open on this replica");
+    }
+    std::this_thread::sleep_for(pause);
+    pause = std::min<Duration>(pause * 2, milliseconds(10));
+  }
+}
+
+Result<WalIndexHeader> ReplicaImpl::OwnHeader() {
+  for (int turn = 0;; turn++) {
+    {
+      std::lock_guard lock(files_mutex_);
+      if (own_files_ == nullptr) {
+        Result<std::unique_ptr<WalFiles>> files = host_->OpenFiles();
+        if (!files.ok()) return files.status();
+        own_files_ = *std::move(files);
+      }
+      Result<WalIndexHeader> header = Header(own_files_.get());
+      if (header.ok() || header.status().code() != Code::kBusy || turn == 3) return header;
+    }
+    TURSO_RETURN_IF_ERROR(host_->RecoverBySqlite());
+  }
+}
+
+// Where to pull from. Usually the record says; if the log is in another state, that is cleared up under WRITE.
+Result<Revision> ReplicaImpl::KnownRevision(Remote* remote, const Call& call) {
+  Result<WalIndexHeader> header = OwnHeader();
+  if (!header.ok()) return header.status();
+  Result<SidecarRecord> record = sidecar_->Read();
+  if (!record.ok()) return record.status();
+  const WalPosition position = header->position();
+  if (record->intent.kind == IntentKind::kNone &&
+      (position == record->current_position || (position.frames == 0 && record->current_in_database))) {
+    return record->current;
+  }
+  Revision current;
+  TURSO_RETURN_IF_ERROR(WithWriteLock(kLockPatience, [&](WalFiles* files) {
+    Result<SidecarRecord> standing = Stand(files, remote, call);
+    if (!standing.ok()) return standing.status();
+    current = standing->current;
+    return OkStatus();
+  }));
+  return current;
+}
+
+Status ReplicaImpl::ApplyPulled(PageSet* pages, const Revision& since, const Revision& target) {
+  return WithWriteLock(kLockPatience, [&](WalFiles* files) {
+    Result<WalIndexHeader> header = Header(files);
+    if (!header.ok()) return header.status();
+    Result<std::optional<SidecarRecord>> record = StandAlone(files, *header);
+    if (!record.ok()) return record.status();
+    // (R4) Somebody else was faster, or something is to be settled first.
+    if (!record->has_value() || !((*record)->current == since)) {
+      return Status(Code::kBusy, path_ + ": the replica moved during a pull");
+    }
+    return ApplyPages(files, pages, target, &**record);
+  });
+}
+
+Result<Revision> ReplicaImpl::PullAndApply(Remote* remote, Duration wait, const Call& call) {
+  Result<Revision> since = KnownRevision(remote, call);
+  if (!since.ok()) return since.status();
+  PageCollector news;
+  const Instant asked = Instant::Now();
+  Result<Revision> reached = remote->Pull(*since, wait, &news, call);
+  if (!reached.ok() && reached.status().code() == Code::kConflict) {
+    // The primary does not know our revision: it is another history. Compare page by page.
+    Revision current;
+    TURSO_RETURN_IF_ERROR(WithWriteLock(kLockPatience, [&](WalFiles* files) {
+      Result<WalIndexHeader> header = Header(files);
+      if (!header.ok()) return header.status();
+      Result<SidecarRecord> record = Stand(files, remote, call);
+      if (!record.ok()) return record.status();
+      Status repaired = OkStatus();
+      if (record->current == *since) repaired = Repair(files, *header, &*record, remote, call);
+      current = record->current;
+      return repaired;
+    }));
+    return current;
+  }
+  if (!reached.ok()) return reached.status().While("pulling from " + options_.url);
+  if (!(*reached == *since)) {
+    if (news.pages().empty()) {
+      return Status(Code::kCorrupt, "pulling from " + options_.url + ": a new revision without pages");
+    }
+    TURSO_RETURN_IF_ERROR(ApplyPulled(&news.pages(), *since, *reached));
+  }
+  sidecar_->shared().last_contact.store(asked.nanoseconds);
+  return reached;
+}
+
+Result<Revision> ReplicaImpl::Sync(const Interrupted& interrupted) {
+  if (abandoned_) return Status(Code::kInvalid, path_ + ": the replica was open at a fork(); it is the parent's");
+  for (int turn = 0;; turn++) {
+    Result<Revision> reached = Status(Code::kBusy, "");
+    {
+      std::lock_guard lock(caller_mutex_);
+      reached = PullAndApply(caller_.get(), Duration{}, CallWith(interrupted));
+    }
+    if (reached.ok()) NoteReached();
+    if (!reached.ok() && (reached.status().code() != Code::kBusy || turn == 4)) Note(reached.status());
+    if (reached.ok() || reached.status().code() != Code::kBusy || turn == 4) {
+      if (reached.ok()) CheckpointIfLong();
+      return reached;
+    }
+  }
+}
+
+void ReplicaImpl::CheckpointIfLong() {
+  Result<WalIndexHeader> header = OwnHeader();
+  if (!header.ok() || header->frames < kLongLog) return;
+  {
+    std::lock_guard lock(files_mutex_);
+    Result<uint32_t> backfilled = WalIndex(own_files_.get()).Backfilled();
+    if (backfilled.ok() && *backfilled + kLongLog > header->frames) return;
+  }
+  if (Status done = host_->CheckpointBySqlite(); !done.ok()) Log(LogLevel::kWarning, done.text());
+}
+
+Duration ReplicaImpl::FollowOnce(Remote* remote) {
+  const bool follow = options_.sync == SyncMode::kFollow;
+  Result<Revision> reached = PullAndApply(remote, follow ? kFollowWait : Duration{}, CallWith(nullptr));
+  if (reached.ok()) {
+    NoteReached();
+    CheckpointIfLong();
+    return follow ? Duration{} : options_.sync_interval;
+  }
+  if (Stopping() || reached.status().code() == Code::kBusy) return milliseconds(1);
+  Note(reached.status());
+  return kRetryMax;
+}
+
+void ReplicaImpl::Follow() {
+  Duration retry = kRetryMin;
+  while (!Stopping()) {
+    Duration pause = kElection;
+    if (sidecar_->Campaign() == Elected::kYes) {
+      pause = FollowOnce(follower_.get());
+      if (pause == kRetryMax) {
+        pause = retry;
+        retry = std::min<Duration>(retry * 2, kRetryMax);
+      } else {
+        retry = kRetryMin;
+      }
+    }
+    if (pause == Duration{}) continue;
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, pause, [&] { return Stopping() || pull_wanted_; });
+    pull_wanted_ = false;
+  }
+}
+
+Status ReplicaImpl::BeforeRead(const Interrupted& interrupted) {
+  const Duration bound = *options_.max_staleness;
+  const Instant start = Instant::Now();
+  const Instant needed{start.nanoseconds - bound.count()};
+  for (;;) {
+    const Instant contact{sidecar_->shared().last_contact.load()};
+    if (contact >= needed && contact.nanoseconds != 0) return OkStatus();
+    Result<Revision> reached = Sync(interrupted);
+    if (reached.ok()) return OkStatus();
+    if (options_.on_stale == OnStale::kServe) return OkStatus();
+    const Status& why = reached.status();
+    const bool over = Instant::Now() - start >= options_.timeout;
+    if (options_.on_stale == OnStale::kError || over || (interrupted && interrupted())) {
+      return Status(why.code() == Code::kBusy ? Code::kUnavailable : why.code(),
+                    path_ + " is older than max_staleness allows: " + why.text());
+    }
+    std::this_thread::sleep_for(milliseconds(50));
+  }
+}
+
+}  // namespace turso

@@ -1,0 +1,241 @@
+#include "src/replica/replica.h"
+
+#include <signal.h>
+
+#include <algorithm>
+
+#include "src/base/log.h"
+#include "src/replica/replica_impl.h"
+
+namespace turso {
+
+namespace {
+
+std::thread StartQuietly(std::function<void()> body) {
+  // Signals are the application's.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread thread(std::move(body));
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return thread;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Replica>> Replica::Open(const std::string& database, const Options& options,
+                                               std::unique_ptr<ReplicaHost> host) {
+  Result<std::unique_ptr<Sidecar>> sidecar = Sidecar::Open(Sidecar::PathFor(database));
+  if (!sidecar.ok()) return sidecar.status();
+  Result<SidecarRecord> record = (*sidecar)->Read();
+  if (!record.ok()) return record.status();
+  Options chosen = options;
+  const bool moves = !options.url.empty() && options.url != record->url;
+  if (chosen.url.empty()) chosen.url = record->url;
+  auto replica =
+      std::make_shared<ReplicaImpl>(database, chosen, *std::move(sidecar), std::move(host));
+  TURSO_RETURN_IF_ERROR(replica->Connect());
+  if (moves) TURSO_RETURN_IF_ERROR(replica->MoveTo(options.url));
+  return std::shared_ptr<Replica>(std::move(replica));
+}
+
+ReplicaImpl::ReplicaImpl(std::string path, Options options, std::unique_ptr<Sidecar> sidecar,
+                         std::unique_ptr<ReplicaHost> host)
+    : path_(std::move(path)), options_(std::move(options)), sidecar_(std::move(sidecar)), host_(std::move(host)) {}
+
+ReplicaImpl::~ReplicaImpl() { Stop(); }
+
+Status ReplicaImpl::Connect() {
+  Result<SidecarRecord> record = sidecar_->Read();
+  if (!record.ok()) return record.status();
+  replica_id_ = record->replica_id;
+  url_ = options_.url;
+  database_id_ = record->database_id;
+  protocol_ = record->protocol;
+  Endpoint endpoint{options_.url, options_.token, options_.token_file,
+                    options_.protocol == "auto" ? record->protocol : options_.protocol};
+  for (std::unique_ptr<Remote>* remote : {&caller_, &follower_, &keeper_}) {
+    Result<std::unique_ptr<Remote>> opened = OpenRemote(endpoint);
+    if (!opened.ok()) return opened.status();
+    *remote = *std::move(opened);
+  }
+  return OkStatus();
+}
+
+Status ReplicaImpl::MoveTo(const std::string& url) {
+  Result<Identity> identity = caller_->Identify(CallWith(nullptr));
+  if (!identity.ok()) {
+    return identity.status().While("moving the replica " + path_ + " to " + url);
+  }
+  if (identity->database_id != database_id_) {
+    return Status(Code::kInvalid, path_ + " is a replica of database " + database_id_ + ", but at " + url +
+                                      " is another one (" + identity->database_id +
+                                      "); give the replica of that one a name of its own");
+  }
+  return WithWriteLock(seconds(2), [&](WalFiles*) {
+    Result<SidecarRecord> record = sidecar_->Read();
+    if (!record.ok()) return record.status();
+    record->url = url;
+    return sidecar_->Write(&*record, turso::Sync::kYes);
+  });
+}
+
+void ReplicaImpl::Start() {
+  if (options_.sync != SyncMode::kOff) follow_thread_ = StartQuietly([this] { Follow(); });
+}
+
+void ReplicaImpl::Stop() {
+  if (abandoned_ || stopping_.exchange(true)) return;
+  {
+    std::lock_guard lock(mutex_);
+    changed_.notify_all();
+  }
+  follower_->Cancel();
+  keeper_->Cancel();
+  if (follow_thread_.joinable()) follow_thread_.join();
+  if (keep_thread_.joinable()) keep_thread_.join();
+  sidecar_->Resign();
+  // Nobody is left to give it back later, and others would wait for it to expire.
+  ReleaseRestingLease(caller_.get(), milliseconds(500));
+  {
+    std::lock_guard lock(apply_mutex_);
+    apply_files_.reset();
+  }
+  std::lock_guard lock(files_mutex_);
+  own_files_.reset();
+}
+
+void ReplicaImpl::AbandonAfterFork() {
+  abandoned_ = true;
+  stopping_ = true;
+  sidecar_->AbandonAfterFork();
+  // They do not run in the child: nothing is left to join.
+  if (follow_thread_.joinable()) follow_thread_.detach();
+  if (keep_thread_.joinable()) keep_thread_.detach();
+}
+
+Call ReplicaImpl::CallWith(const Interrupted& interrupted) const {
+  Call call;
+  call.timeout = options_.timeout;
+  call.interrupted = interrupted;
+  call.cancelled = interrupted ? nullptr : &stopping_;
+  return call;
+}
+
+void ReplicaImpl::Note(const Status& status) {
+  Log(LogLevel::kWarning, status.text());
+  std::lock_guard lock(mutex_);
+  last_error_ = status.text();
+  if (status.code() == Code::kUnavailable) offline_ = true;
+}
+
+void ReplicaImpl::NoteReached() {
+  std::lock_guard lock(mutex_);
+  offline_ = false;
+}
+
+Result<Revision> ReplicaImpl::CurrentRevision() {
+  Result<WalIndexHeader> header = OwnHeader();
+  if (!header.ok()) return header.status();
+  return RevisionAt(header->position());
+}
+
+Result<Revision> ReplicaImpl::RevisionAt(const WalPosition& position) {
+  WalPosition place = position;
+  place.checksum = {};
+  if (std::optional<Revision> revision = sidecar_->Recall(place)) return *revision;
+  Result<SidecarRecord> record = sidecar_->Read();
+  if (!record.ok()) return record.status();
+  if (position == record->current_position || (position.frames == 0 && record->current_in_database)) {
+    return record->current;
+  }
+  const Intent& intent = record->intent;
+  if ((intent.kind == IntentKind::kPull || intent.kind == IntentKind::kCommitted) &&
+      position.salts == intent.frames.salts && position.frames == intent.frames.last.value) {
+    return intent.target;
+  }
+  return Status(Code::kNotFound, path_ + ": the revision of a snapshot this old is not known any more");
+}
+
+Result<bool> ReplicaImpl::WaitFor(const Revision& revision, Duration timeout, const Interrupted& interrupted) {
+  const Instant deadline = Instant::Now() + timeout;
+  Revision compared;
+  for (;;) {
+    Result<Revision> current = CurrentRevision();
+    if (!current.ok() && current.status().code() != Code::kNotFound) return current.status();
+    if (current.ok() && *current == revision) return true;
+    if (current.ok() && !(*current == compared)) {
+      compared = *current;
+      std::lock_guard lock(caller_mutex_);
+      Result<Order> order = caller_->Compare(revision, compared, CallWith(interrupted));
+      if (order.ok() && (*order == Order::kBefore || *order == Order::kEqual)) return true;
+      if (order.ok() && *order == Order::kUnrelated) {
+        return Status(Code::kInvalid, "waiting for revision " + std::string(revision.text()) +
+                                          ": the primary's history does not have it");
+      }
+      if (!order.ok() && order.status().code() == Code::kInvalid) return order.status();
+    }
+    if (Instant::Now() >= deadline) return false;
+    if (interrupted && interrupted()) return Status(Code::kInterrupted, "waiting for a revision: interrupted");
+    if (options_.sync == SyncMode::kFollow) {
+      std::this_thread::sleep_for(milliseconds(2));
+    } else {
+      (void)Sync(interrupted);  // Whoever waits wants it; what fails now may go well until the deadline.
+      std::this_thread::sleep_for(milliseconds(20));
+    }
+  }
+}
+
+std::optional<Duration> ReplicaImpl::Lag() {
+  const int64_t contact = sidecar_->shared().last_contact.load();
+  if (contact == 0) return std::nullopt;
+  return std::max(Duration{}, Instant::Now() - Instant{contact});
+}
+
+std::optional<std::string> ReplicaImpl::LastError() {
+  std::lock_guard lock(mutex_);
+  return last_error_;
+}
+
+ReplicaStatus ReplicaImpl::status() {
+  ReplicaStatus status;
+  SharedState& shared = sidecar_->shared();
+  status.path = path_;
+  if (Result<Revision> revision = CurrentRevision(); revision.ok()) status.revision = revision->text();
+  if (std::optional<Duration> lag = Lag()) status.lag_ms = *lag / milliseconds(1);
+  if (int64_t sync = shared.last_sync.load(); sync != 0) {
+    status.last_sync_ms = (Instant::Now() - Instant{sync}) / milliseconds(1);
+  }
+  status.lease = shared.lease_fence.load() == 0 || Instant{shared.lease_until.load()} < Instant::Now() ? "none"
+                 : shared.lease_idle_since.load() == 0                                                 ? "held"
+                                                                                                       : "idle";
+  if (Result<WalIndexHeader> header = OwnHeader(); header.ok()) {
+    std::lock_guard lock(files_mutex_);
+    Result<uint64_t> size = own_files_->DatabaseSize();
+    Result<SidecarRecord> record = sidecar_->Read();
+    if (header->frames != 0) {
+      status.page_count = header->db_size;
+    } else if (size.ok() && record.ok() && record->page_size != 0) {
+      status.page_count = static_cast<int64_t>(*size / record->page_size);
+    }
+  }
+  status.pages_present = status.page_count;
+  for (const Remote* remote : {caller_.get(), follower_.get(), keeper_.get()}) {
+    status.round_trips += static_cast<int64_t>(remote->traffic().round_trips.load());
+    status.bytes_sent += static_cast<int64_t>(remote->traffic().bytes_sent.load());
+    status.bytes_received += static_cast<int64_t>(remote->traffic().bytes_received.load());
+  }
+  std::lock_guard lock(mutex_);
+  status.url = url_;
+  status.protocol = protocol_;
+  status.database_id = database_id_;
+  status.pulls = counters_.pulls;
+  status.pages_pulled = counters_.pages_pulled;
+  status.commits = counters_.commits;
+  status.conflicts = counters_.conflicts;
+  status.last_error = last_error_;
+  status.state = shared.unsettled.load() != 0 ? "settling" : offline_ ? "offline" : stale_ ? "stale" : "live";
+  return status;
+}
+
+}  // namespace turso

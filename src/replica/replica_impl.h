@@ -1,0 +1,163 @@
+// The one Replica there is, in parts: replica.cc (opening, asking), standing.cc (which revision the files show, and what
+// to do when that is not known), write.cc (a write transaction), pull.cc (pages from the primary), lease.cc.
+//
+// Locks, in the order in which they are taken:
+//   WRITE of the wal-index   the sidecar's record and the log may change only under it; it belongs to a WalFiles
+//   caller_mutex_            caller_, the connection for whoever calls; over network waits (R6)
+//   apply_mutex_             apply_files_, through which WRITE is held for a pull; over a network wait only where a
+//                            commit must be settled or pages compared first
+//   files_mutex_             own_files_, for looking at the wal-index; never over a network wait
+//   mutex_                   counters, texts, what the threads are told
+
+#ifndef TURSO_SRC_REPLICA_REPLICA_IMPL_H_
+#define TURSO_SRC_REPLICA_REPLICA_IMPL_H_
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "src/replica/replica.h"
+#include "src/replica/sidecar.h"
+
+namespace turso {
+
+// Collects the pages of a pull; gives up with kBusy at a deadline.
+class PageCollector : public PageSink {
+ public:
+  explicit PageCollector(std::optional<Instant> deadline = std::nullopt) : deadline_(deadline) {}
+  Status Size(uint32_t page_size, uint32_t db_size) override;
+  Status Page(PageNo page, ByteView image) override;
+
+  PageSet& pages() { return pages_; }
+
+ private:
+  std::optional<Instant> deadline_;
+  PageSet pages_;
+};
+
+class ReplicaImpl : public Replica {
+ public:
+  ReplicaImpl(std::string path, Options options, std::unique_ptr<Sidecar> sidecar,
+              std::unique_ptr<ReplicaHost> host);
+  ~ReplicaImpl() override;
+  Status Connect();
+  // The same database, reached at another URL from now on.
+  Status MoveTo(const std::string& url);
+
+  void Start() override;
+  void Stop() override;
+  Result<Revision> Sync(const Interrupted& interrupted) override;
+  Result<Revision> CurrentRevision() override;
+  Result<Revision> RevisionAt(const WalPosition& position) override;
+  Result<bool> WaitFor(const Revision& revision, Duration timeout, const Interrupted& interrupted) override;
+  std::optional<Duration> Lag() override;
+  std::optional<std::string> LastError() override;
+  ReplicaStatus status() override;
+  bool has_staleness_bound() const override { return options_.max_staleness.has_value(); }
+  Status BeforeRead(const Interrupted& interrupted) override;
+  void AbandonAfterFork() override;
+
+  Status Enter(WalFiles* files, const Interrupted& interrupted) override;
+  Status Commit(WalFiles* files, const PageSet& pages, const FramePlan& frames,
+                const Interrupted& interrupted) override;
+  void Leave(WalFiles* files) override;
+  Status BeforeRestart(WalFiles* files) override;
+
+ private:
+  struct Counters {
+    int64_t pulls = 0, pages_pulled = 0, commits = 0, conflicts = 0;
+  };
+  // From Enter to Leave; guarded by WRITE.
+  struct Write {
+    SidecarRecord record;
+    uint64_t fence = 0;
+    bool committed = false;
+    FramePlan frames;
+  };
+  enum class Checkpoint { kNo, kWanted };
+
+  // standing.cc. All with WRITE held.
+  Result<WalIndexHeader> Header(WalFiles* files);
+  // The record, made true for the log as it is found: `current` is the revision that the files show. Asks the primary
+  // only if a commit is unsettled or nothing explains the log.
+  Result<SidecarRecord> Stand(WalFiles* files, Remote* remote, const Call& call);
+  // The same without the primary: nothing if that is not possible.
+  Result<std::optional<SidecarRecord>> StandAlone(WalFiles* files, const WalIndexHeader& header);
+  Result<bool> Explains(WalFiles* files, const WalIndexHeader& header, const SidecarRecord& record);
+  Status SettleIntent(SidecarRecord* record, bool frames_present, const WalIndexHeader& header, Remote* remote,
+                      const Call& call);
+  Status Repair(WalFiles* files, const WalIndexHeader& header, SidecarRecord* record, Remote* remote,
+                const Call& call);
+  Status SetAside(WalFiles* files, const WalIndexHeader& header, uint32_t page_size);
+  void RememberState(const WalIndexHeader& header, const Revision& revision);
+  Status Promote(WalFiles* files, SidecarRecord* record);
+  Status ApplyPages(WalFiles* files, PageSet* pages, const Revision& target, SidecarRecord* record);
+
+  // pull.cc
+  void Follow();
+  Duration FollowOnce(Remote* remote);
+  // Pulls through `remote` what is newer and applies it. kBusy if WRITE was not to be had, or others were faster.
+  Result<Revision> PullAndApply(Remote* remote, Duration wait, const Call& call);
+  Status ApplyPulled(PageSet* pages, const Revision& since, const Revision& target);
+  // Holds WRITE through apply_files_ for `body`; kBusy at the deadline.
+  Status WithWriteLock(Duration patience, const std::function<Status(WalFiles*)>& body);
+  Result<WalIndexHeader> OwnHeader();
+  Result<Revision> KnownRevision(Remote* remote, const Call& call);
+  void CheckpointIfLong();
+
+  // write.cc
+  Status CatchUp(WalFiles* files, Write* write, const Interrupted& interrupted);
+  Status Send(const PageSet& pages, Write* write, uint64_t number, const Interrupted& interrupted);
+  Status SettleSent(Write* write, Instant deadline, const Status& why, const Interrupted& interrupted);
+
+  // lease.cc
+  bool TakeIdleLease(uint64_t* fence);
+  void HoldLease(const LeaseAnswer& answer, Instant asked);
+  void DropLease();
+  void RestLease(Duration linger);
+  void KeepLease();
+  Duration KeepOnce(Remote* remote);
+  void ReleaseRestingLease(Remote* remote, Duration timeout);
+
+  Call CallWith(const Interrupted& interrupted) const;
+  void Note(const Status& status);  // Remembers a failure as the last error.
+  void NoteReached();
+  bool Stopping() const { return stopping_.load(std::memory_order_relaxed); }
+
+  const std::string path_;
+  Options options_;
+  std::unique_ptr<Sidecar> sidecar_;
+  std::unique_ptr<ReplicaHost> host_;
+  std::array<uint8_t, 16> replica_id_{};
+
+  std::mutex files_mutex_;
+  std::unique_ptr<WalFiles> own_files_;
+  std::mutex apply_mutex_;
+  std::unique_ptr<WalFiles> apply_files_;
+
+  std::mutex caller_mutex_;
+  std::unique_ptr<Remote> caller_, follower_, keeper_;
+
+  Write write_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::string url_, database_id_, protocol_;
+  Counters counters_;
+  std::optional<std::string> last_error_;
+  bool offline_ = false;
+  bool stale_ = false;
+  bool pull_wanted_ = false;
+  bool writing_ = false;
+  bool lease_touched_ = false;
+  Duration lease_linger_{};
+
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> abandoned_{false};
+  std::thread follow_thread_;
+  std::thread keep_thread_;
+};
+
+}  // namespace turso
+
+#endif  // TURSO_SRC_REPLICA_REPLICA_IMPL_H_

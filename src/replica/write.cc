@@ -1,0 +1,185 @@
+// A write transaction, between SQLite's WRITE lock and its release.
+
+#include <thread>
+
+#include "src/base/log.h"
+#include "src/replica/replica_impl.h"
+
+namespace turso {
+
+namespace {
+
+// More than this of catching up is for the background: the application gets its lock back meanwhile.
+constexpr Duration kCatchUpMax = seconds(1);
+
+}  // namespace
+
+Status ReplicaImpl::Enter(WalFiles* files, const Interrupted& interrupted) {
+  if (abandoned_) return Status(Code::kInvalid, path_ + ": the replica was open at a fork(); it is the parent's");
+  write_ = Write{};
+  Status entered = CatchUp(files, &write_, interrupted);
+  if (!entered.ok()) {
+    if (entered.code() != Code::kBusy) Note(entered);
+    if (write_.fence != 0) RestLease(Duration{});
+    return entered;
+  }
+  std::lock_guard lock(mutex_);
+  writing_ = true;
+  return OkStatus();
+}
+
+Status ReplicaImpl::CatchUp(WalFiles* files, Write* write, const Interrupted& interrupted) {
+  std::lock_guard lock(caller_mutex_);
+  const Call call = CallWith(interrupted);
+  Result<SidecarRecord> record = Stand(files, caller_.get(), call);
+  if (!record.ok()) return record.status();
+  write->record = *std::move(record);
+  if (TakeIdleLease(&write->fence)) return OkStatus();
+
+  PageCollector news(Instant::Now() + kCatchUpMax);
+  const Instant asked = Instant::Now();
+  LeaseRequest request{write->record.replica_id, write->record.current};
+  Result<LeaseAnswer> lease = caller_->AcquireLease(request, &news, call);
+  if (!lease.ok()) return lease.status().While("asking " + options_.url + " for the right to write");
+  NoteReached();
+  HoldLease(*lease, asked);
+  write->fence = lease->fence;
+  if (lease->revision == write->record.current) {
+    sidecar_->shared().last_contact.store(asked.nanoseconds);
+    return OkStatus();
+  }
+  Revision reached = lease->revision;
+  if (!lease->pages_sent) {
+    Result<Revision> pulled = caller_->Pull(write->record.current, Duration{}, &news, call);
+    if (!pulled.ok()) {
+      if (pulled.status().code() == Code::kBusy) {
+        std::lock_guard told(mutex_);
+        pull_wanted_ = true;
+        changed_.notify_all();
+      }
+      return pulled.status();
+    }
+    reached = *pulled;
+  }
+  if (news.pages().empty()) return Status(Code::kCorrupt, options_.url + " told of a new revision without pages");
+  TURSO_RETURN_IF_ERROR(ApplyPages(files, &news.pages(), reached, &write->record));
+  sidecar_->shared().last_contact.store(asked.nanoseconds);
+  return OkStatus();
+}
+
+Status ReplicaImpl::Commit(WalFiles*, const PageSet& pages, const FramePlan& frames,
+                           const Interrupted& interrupted) {
+  Write& write = write_;
+  SidecarRecord& record = write.record;
+  const uint64_t number = record.last_commit_number + 1;
+  record.last_commit_number = number;
+  record.intent = {IntentKind::kCommit, frames, pages.Hash(), {}, record.current, number};
+  TURSO_RETURN_IF_ERROR(sidecar_->Write(&record, turso::Sync::kYes));  // (S4)
+
+  write.frames = frames;
+  Status sent = Send(pages, &write, number, interrupted);
+  if (sent.ok()) {
+    record.intent.kind = IntentKind::kCommitted;
+    sidecar_->Remember(WalPosition{frames.salts, frames.last.value, {}}, record.intent.target);
+    // Lost to a power cut it is settled again; lost to a full disk it must not make the commit look refused.
+    if (Status noted = sidecar_->Write(&record, turso::Sync::kNo); !noted.ok()) Note(noted);
+    write.committed = true;
+    return OkStatus();
+  }
+  Note(sent);
+  DropLease();
+  if (sent.code() == Code::kOutcomeUnknown) {
+    sidecar_->shared().unsettled.store(number);
+    return sent;
+  }
+  record.intent = Intent{};
+  if (Status noted = sidecar_->Write(&record, turso::Sync::kNo); !noted.ok()) Note(noted);
+  std::lock_guard lock(mutex_);
+  if (sent.code() == Code::kConflict) counters_.conflicts++;
+  pull_wanted_ = true;
+  changed_.notify_all();
+  return sent;
+}
+
+Status ReplicaImpl::Send(const PageSet& pages, Write* write, uint64_t number, const Interrupted& interrupted) {
+  const SidecarRecord& record = write->record;
+  const Instant deadline = Instant::Now() + options_.timeout;
+  Transaction transaction{{record.replica_id, number}, record.current, write->fence, &pages};
+  std::lock_guard lock(caller_mutex_);
+  const Instant asked = Instant::Now();
+  Result<CommitAnswer> answer = caller_->Commit(transaction, CallWith(interrupted));
+  if (answer.ok()) {
+    NoteReached();
+    write->record.intent.target = answer->revision;
+    if (answer->lease_ended) {
+      write->fence = 0;
+      DropLease();
+    }
+    sidecar_->shared().last_contact.store(asked.nanoseconds);
+    return OkStatus();
+  }
+  const Status& failure = answer.status();
+  if (failure.code() == Code::kOutcomeUnknown || failure.code() == Code::kCorrupt) {
+    return SettleSent(write, deadline, failure, interrupted);
+  }
+  return failure.While("committing to " + options_.url);
+}
+
+// No answer came: ask what became of it, which also keeps it from happening later.
+Status ReplicaImpl::SettleSent(Write* write, Instant deadline, const Status& why,
+                               const Interrupted& interrupted) {
+  const CommitId id{write->record.replica_id, write->record.last_commit_number};
+  Duration pause = milliseconds(20);
+  for (;;) {
+    const Duration left = deadline - Instant::Now();
+    if (left < milliseconds(1) || (interrupted && interrupted())) break;
+    Call call = CallWith(interrupted);
+    call.timeout = std::min(call.timeout, left);
+    Result<SettleAnswer> answer = caller_->Settle(id, call);
+    if (answer.ok()) {
+      NoteReached();
+      if (answer->outcome == SettleOutcome::kRefused) {
+        return Status(Code::kConflict, "committing to " + options_.url + ": the answer was lost (" + why.text() +
+                                           "), and the primary now says that it did not commit: try again");
+      }
+      write->record.intent.target = answer->revision;
+      return OkStatus();
+    }
+    std::this_thread::sleep_for(std::min(pause, std::max(left, Duration{})));
+    pause = std::min<Duration>(pause * 2, milliseconds(500));
+  }
+  return Status(Code::kOutcomeUnknown, "committing to " + options_.url + ": the outcome is unknown, since no answer "
+                                           "came (" + why.text() + "); the next write asks the primary first");
+}
+
+void ReplicaImpl::Leave(WalFiles* files) {
+  Write& write = write_;
+  bool published = false;
+  if (write.committed) {
+    Result<WalIndexHeader> header = Header(files);
+    published = header.ok() && header->salts == write.frames.salts &&
+                header->frames == write.frames.last.value;
+    if (published) {
+      SidecarRecord& record = write.record;
+      record.current = record.intent.target;
+      record.current_position = header->position();
+      record.current_in_database = false;
+      record.intent = Intent{};
+      if (Status noted = sidecar_->Write(&record, turso::Sync::kNo); !noted.ok()) Note(noted);
+    } else {
+      Note(Status(Code::kOutcomeUnknown, path_ + ": the primary has the transaction, but it could not be finished "
+                                             "locally; the next write or pull brings it"));
+      DropLease();
+      write.fence = 0;
+    }
+  }
+  // Kept a moment for the next transaction; a lock that nothing was written under is given back at once.
+  constexpr Duration kLinger = milliseconds(100);
+  if (write.fence != 0) RestLease(write.committed ? kLinger : milliseconds(20));
+  std::lock_guard lock(mutex_);
+  writing_ = false;
+  if (published) counters_.commits++;
+  changed_.notify_all();
+}
+
+}  // namespace turso

@@ -1,0 +1,67 @@
+// The gated databases that this process has open: one Database for each path, shared by its connections.
+//
+//   (DB1) No handle, thread or lock of ours exists for a database that no connection has open.
+//   (DB2) After a fork the child refuses the databases that were open at the fork, and no others.
+// Any thread.
+
+#ifndef TURSO_VFS_DATABASE_H_
+#define TURSO_VFS_DATABASE_H_
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "src/base/status.h"
+#include "src/replica/options.h"
+#include "src/replica/replica.h"
+#include "src/wal/write_gate.h"
+
+namespace turso {
+
+// How often this process has been forked off from one that had us loaded: an object of another generation belongs to
+// the parent.
+int ForkGeneration();
+
+// Held across a fork() by whoever forks: what it guards is whole in the child.
+std::mutex& RegistryMutex();
+
+struct Database {
+  std::string path;
+  WriteGate* gate = nullptr;
+  std::shared_ptr<Replica> replica;  // Null for a database that was gated with RegisterGate.
+  int generation = 0;
+};
+
+// Counts as a connection of its database until it goes.
+class DatabaseUse {
+ public:
+  DatabaseUse(std::shared_ptr<Database> database, bool counted)
+      : database_(std::move(database)), counted_(counted) {}
+  ~DatabaseUse();
+  DatabaseUse(const DatabaseUse&) = delete;
+  DatabaseUse& operator=(const DatabaseUse&) = delete;
+
+  Database& operator*() const { return *database_; }
+  Database* operator->() const { return database_.get(); }
+  const std::shared_ptr<Database>& shared() const { return database_; }
+
+ private:
+  std::shared_ptr<Database> database_;
+  bool counted_;
+};
+
+// The database that RegisterGate named, or null.
+std::unique_ptr<DatabaseUse> UseGated(const std::string& path);
+// The replica at `path`, opened, and begun, if this is its first connection; made first if it is not there and
+// `missing` is kCreate.
+enum class Missing { kRefuse, kCreate };
+Result<std::unique_ptr<DatabaseUse>> UseReplica(const std::string& path, const Options& options, Missing missing);
+// Whether a gated database or an open replica has this path.
+bool IsOpen(const std::string& path);
+std::vector<std::shared_ptr<Replica>> ReplicasInUse();
+
+}  // namespace turso
+
+#endif  // TURSO_VFS_DATABASE_H_

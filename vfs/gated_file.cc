@@ -1,0 +1,288 @@
+#include "vfs/gated_file.h"
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+#include <vector>
+
+#include "src/base/log.h"
+#include "vfs/guarded.h"
+
+namespace turso {
+
+namespace {
+
+constexpr char kMagic[] = "SQLite format 3";  // With its zero: the first 16 bytes of page 1.
+constexpr int kWriteVersion = 18;  // https://sqlite.org/fileformat2.html#file_format_version_numbers
+constexpr uint8_t kWal = 2;
+constexpr uint8_t kNotForOthers = 3;  // Stock SQLite reads such a database and refuses to write it.
+
+GatedFile* File(sqlite3_file* file) { return reinterpret_cast<GatedFile*>(file); }
+sqlite3_file* Lower(sqlite3_file* file) { return File(file)->session->lower; }
+sqlite3_file* WalLower(sqlite3_file* file) { return reinterpret_cast<GatedWal*>(file)->lower; }
+
+// Open database files of this process, to find the WAL's by its name and to see who writes. Under RegistryMutex.
+std::vector<Session*>& OpenSessions() {
+  static auto* sessions = new std::vector<Session*>;
+  return *sessions;
+}
+
+// A replica's file says "do not write" to those who come without us; here it says "WAL". No other page of a database
+// under 5 TB can begin with the magic: the first bytes are a b-tree's type or a page number.
+void ShowAsWal(uint8_t* page, int count) {
+  if (count > kWriteVersion && page[kWriteVersion] == kNotForOthers &&
+      std::memcmp(page, kMagic, sizeof kMagic) == 0) {
+    page[kWriteVersion] = kWal;
+  }
+}
+
+int Close(sqlite3_file* file) {
+  Session* session = File(file)->session;
+  {
+    std::lock_guard lock(RegistryMutex());
+    std::erase(OpenSessions(), session);
+  }
+  int code = session->lower->pMethods->xClose(session->lower);
+  file->pMethods = nullptr;
+  // Last: the replica's own handles go with its last connection, and the database's locks with them.
+  delete session;
+  return code;
+}
+
+int Read(sqlite3_file* file, void* out, int count, sqlite3_int64 offset) {
+  Session* session = File(file)->session;
+  int code = session->lower->pMethods->xRead(session->lower, out, count, offset);
+  if (offset == 0) ShowAsWal(static_cast<uint8_t*>(out), count);
+  return code;
+}
+
+int Write(sqlite3_file* file, const void* bytes, int count, sqlite3_int64 offset) {
+  Session* session = File(file)->session;
+  // Only a checkpoint may write here: everything else goes through the log and its gate.
+  if (!session->checkpoint_held) return SQLITE_READONLY;
+  if (offset != 0 || count <= kWriteVersion || (*session->database)->replica == nullptr) {
+    return session->lower->pMethods->xWrite(session->lower, bytes, count, offset);
+  }
+  return Guarded(SQLITE_IOERR_WRITE, [&] {
+    const auto* page = static_cast<const uint8_t*>(bytes);
+    std::vector<uint8_t> copy(page, page + count);
+    if (copy[kWriteVersion] == kWal) copy[kWriteVersion] = kNotForOthers;
+    return session->lower->pMethods->xWrite(session->lower, copy.data(), count, 0);
+  });
+}
+
+int Truncate(sqlite3_file* file, sqlite3_int64 size) {
+  if (!File(file)->session->checkpoint_held) return SQLITE_READONLY;
+  return Lower(file)->pMethods->xTruncate(Lower(file), size);
+}
+
+int Sync(sqlite3_file* file, int flags) { return Lower(file)->pMethods->xSync(Lower(file), flags); }
+
+int FileSize(sqlite3_file* file, sqlite3_int64* size) {
+  return Lower(file)->pMethods->xFileSize(Lower(file), size);
+}
+
+// Above SHARED, a connection would leave the log: a rollback journal, exclusive locking, the last close's checkpoint.
+int Lock(sqlite3_file* file, int level) {
+  if (level > SQLITE_LOCK_SHARED) return SQLITE_BUSY;
+  return Lower(file)->pMethods->xLock(Lower(file), level);
+}
+
+int Unlock(sqlite3_file* file, int level) {
+  return Lower(file)->pMethods->xUnlock(Lower(file), level);
+}
+
+int CheckReservedLock(sqlite3_file* file, int* out) {
+  return Lower(file)->pMethods->xCheckReservedLock(Lower(file), out);
+}
+
+int FileControl(sqlite3_file* file, int op, void* argument) {
+  return Guarded(SQLITE_ERROR, [&] { return ControlFile(File(file)->session, op, argument); });
+}
+
+int SectorSize(sqlite3_file* file) { return Lower(file)->pMethods->xSectorSize(Lower(file)); }
+
+int DeviceCharacteristics(sqlite3_file* file) {
+  // Without powersafe overwrite SQLite pads a commit with copies of its last frame; the log of a replica has none.
+  int flags = Lower(file)->pMethods->xDeviceCharacteristics(Lower(file));
+  return (flags | SQLITE_IOCAP_POWERSAFE_OVERWRITE) & ~(SQLITE_IOCAP_BATCH_ATOMIC | SQLITE_IOCAP_IMMUTABLE);
+}
+
+int ShmMap(sqlite3_file* file, int block, int size, int extend, void volatile** out) {
+  Session* session = File(file)->session;
+  int code = session->lower->pMethods->xShmMap(session->lower, block, size, extend, out);
+  if (code == SQLITE_OK && block == 0) session->index = static_cast<const volatile uint8_t*>(*out);
+  return code;
+}
+
+int ShmLock(sqlite3_file* file, int first, int count, int flags) {
+  return Guarded(SQLITE_IOERR_SHMLOCK, [&] { return LockIndex(File(file)->session, first, count, flags); });
+}
+
+void ShmBarrier(sqlite3_file* file) { Lower(file)->pMethods->xShmBarrier(Lower(file)); }
+
+int ShmUnmap(sqlite3_file* file, int delete_it) {
+  File(file)->session->index = nullptr;
+  return Lower(file)->pMethods->xShmUnmap(Lower(file), delete_it);
+}
+
+int Fetch(sqlite3_file* file, sqlite3_int64 offset, int count, void** out) {
+  // Mapped memory cannot show page 1 differently.
+  if (offset == 0) {
+    *out = nullptr;
+    return SQLITE_OK;
+  }
+  return Lower(file)->pMethods->xFetch(Lower(file), offset, count, out);
+}
+
+int Unfetch(sqlite3_file* file, sqlite3_int64 offset, void* page) {
+  return Lower(file)->pMethods->xUnfetch(Lower(file), offset, page);
+}
+
+int WalClose(sqlite3_file* file) {
+  auto* wal = reinterpret_cast<GatedWal*>(file);
+  if (wal->session->files.has_value()) wal->session->files->set_wal(nullptr);
+  int code = wal->lower->pMethods->xClose(wal->lower);
+  file->pMethods = nullptr;
+  return code;
+}
+
+int WalRead(sqlite3_file* file, void* out, int count, sqlite3_int64 offset) {
+  int code = WalLower(file)->pMethods->xRead(WalLower(file), out, count, offset);
+  // A whole frame, which recovery reads to verify its checksum, begins with its header and so is left as it is.
+  ShowAsWal(static_cast<uint8_t*>(out), count);
+  return code;
+}
+
+int WalWrite(sqlite3_file* file, const void* bytes, int count, sqlite3_int64 offset) {
+  auto* wal = reinterpret_cast<GatedWal*>(file);
+  return Guarded(SQLITE_IOERR_WRITE, [&] { return WriteWal(wal->session, wal->lower, bytes, count, offset); });
+}
+
+int WalTruncate(sqlite3_file* file, sqlite3_int64 size) {
+  return WalLower(file)->pMethods->xTruncate(WalLower(file), size);
+}
+int WalSync(sqlite3_file* file, int flags) {
+  return WalLower(file)->pMethods->xSync(WalLower(file), flags);
+}
+int WalFileSize(sqlite3_file* file, sqlite3_int64* size) {
+  return WalLower(file)->pMethods->xFileSize(WalLower(file), size);
+}
+int WalLock(sqlite3_file* file, int level) { return WalLower(file)->pMethods->xLock(WalLower(file), level); }
+int WalUnlock(sqlite3_file* file, int level) {
+  return WalLower(file)->pMethods->xUnlock(WalLower(file), level);
+}
+int WalCheckReservedLock(sqlite3_file* file, int* out) {
+  return WalLower(file)->pMethods->xCheckReservedLock(WalLower(file), out);
+}
+int WalFileControl(sqlite3_file* file, int op, void* argument) {
+  return WalLower(file)->pMethods->xFileControl(WalLower(file), op, argument);
+}
+int WalSectorSize(sqlite3_file* file) { return WalLower(file)->pMethods->xSectorSize(WalLower(file)); }
+int WalDeviceCharacteristics(sqlite3_file* file) {
+  return WalLower(file)->pMethods->xDeviceCharacteristics(WalLower(file));
+}
+
+constexpr sqlite3_io_methods Methods(int version) {
+  return {version,      Close,      Read,      Write,      Truncate,  Sync,        FileSize,
+          Lock,         Unlock,     CheckReservedLock,     FileControl, SectorSize, DeviceCharacteristics,
+          ShmMap,       ShmLock,    ShmBarrier, ShmUnmap,  Fetch,     Unfetch};
+}
+const sqlite3_io_methods kMethods2 = Methods(2);
+const sqlite3_io_methods kMethods3 = Methods(3);
+
+const sqlite3_io_methods kWalMethods = {
+    1,       WalClose,  WalRead,              WalWrite,       WalTruncate,   WalSync, WalFileSize,
+    WalLock, WalUnlock, WalCheckReservedLock, WalFileControl, WalSectorSize, WalDeviceCharacteristics,
+    nullptr, nullptr,   nullptr,              nullptr,        nullptr,       nullptr};
+
+// The page size of a database that cannot change it: in WAL mode SQLite ignores PRAGMA page_size.
+Result<uint32_t> PageSizeOf(LowerFiles* files) {
+  std::array<uint8_t, 100> header{};
+  TURSO_RETURN_IF_ERROR(files->ReadDatabase(0, header));
+  uint32_t size = LoadBig16(header.data() + 16);
+  if (size == 1) size = 65536;
+  if (std::memcmp(header.data(), kMagic, sizeof kMagic) != 0 || !IsPageSize(size)) {
+    return Status(Code::kIo, "its first page is not a SQLite database's");
+  }
+  return size;
+}
+
+sqlite3_file* Behind(sqlite3_file* file) {
+  return reinterpret_cast<sqlite3_file*>(reinterpret_cast<uint8_t*>(file) + kGatedHeaderBytes);
+}
+
+}  // namespace
+
+int OpenGatedFile(const char* name, sqlite3_file* file, int flags, int* out_flags,
+                  std::unique_ptr<DatabaseUse> database) {
+  sqlite3_file* lower = Behind(file);
+  std::memset(lower, 0, static_cast<size_t>(LowerVfs()->szOsFile));
+  int code = LowerVfs()->xOpen(LowerVfs(), name, lower, flags & ~SQLITE_OPEN_CREATE, out_flags);
+  if (code != SQLITE_OK) {
+    if (lower->pMethods != nullptr) lower->pMethods->xClose(lower);
+    return code;
+  }
+  auto session = std::make_unique<Session>();
+  session->database = std::move(database);
+  session->lower = lower;
+  session->name = name;
+  session->generation = ForkGeneration();
+  session->files.emplace(lower, nullptr, (*session->database)->path);
+  Result<uint32_t> page_size = PageSizeOf(&*session->files);
+  if (!page_size.ok() || lower->pMethods->iVersion < 2) {
+    Log(LogLevel::kError, "opening " + std::string(name) + ": " +
+                              (page_size.ok() ? "no shared memory" : page_size.status().text()));
+    lower->pMethods->xClose(lower);
+    return SQLITE_CANTOPEN;
+  }
+  session->page_size = *page_size;
+  {
+    std::lock_guard lock(RegistryMutex());
+    OpenSessions().push_back(session.get());
+  }
+  File(file)->session = session.release();
+  file->pMethods = lower->pMethods->iVersion >= 3 ? &kMethods3 : &kMethods2;
+  return SQLITE_OK;
+}
+
+Session* SessionOfWal(const char* wal_name) {
+  const char* name = sqlite3_filename_database(wal_name);
+  std::lock_guard lock(RegistryMutex());
+  for (Session* session : OpenSessions()) {
+    if (session->name == name && session->generation == ForkGeneration()) return session;
+  }
+  return nullptr;
+}
+
+int OpenGatedWal(const char* name, sqlite3_file* file, int flags, int* out_flags, Session* session) {
+  sqlite3_file* lower = Behind(file);
+  std::memset(lower, 0, static_cast<size_t>(LowerVfs()->szOsFile));
+  int code = LowerVfs()->xOpen(LowerVfs(), name, lower, flags, out_flags);
+  if (code != SQLITE_OK) {
+    if (lower->pMethods != nullptr) lower->pMethods->xClose(lower);
+    return code;
+  }
+  auto* wal = reinterpret_cast<GatedWal*>(file);
+  wal->session = session;
+  wal->lower = lower;
+  session->files->set_wal(lower);
+  file->pMethods = &kWalMethods;
+  return SQLITE_OK;
+}
+
+Session* SessionOf(sqlite3_file* file) {
+  if (file == nullptr || (file->pMethods != &kMethods2 && file->pMethods != &kMethods3)) return nullptr;
+  return File(file)->session;
+}
+
+bool WritesElsewhere(const Session* session) {
+  if (session->connection == nullptr) return false;
+  std::lock_guard lock(RegistryMutex());
+  return std::any_of(OpenSessions().begin(), OpenSessions().end(), [&](const Session* other) {
+    return other != session && other->entered && other->connection != nullptr &&
+           *other->connection == *session->connection;
+  });
+}
+
+}  // namespace turso

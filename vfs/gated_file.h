@@ -1,0 +1,96 @@
+// The database file and the WAL of a gated database, as SQLite's pager has them open.
+//
+//   sqlite3_file given by SQLite:   GatedFile | file object of the VFS below
+//                                   GatedWal  | file object of the VFS below
+//
+// The database file's wal-index locks show where a transaction stands:
+//
+//   L S READk ............ a read transaction begins: its snapshot is noted
+//   L X WRITE  + READk ... a write transaction: gate->Enter     (with CHECKPOINT: a checkpoint; with neither: recovery)
+//   L X READ1..READ4 ..... the log is about to be restarted: CHECKPOINT is taken as well, gate->BeforeRestart
+//   U X WRITE ............ gate->Leave
+//
+// and the WAL's writes show the commit: a frame header that names a database size commits. It is held back until its
+// page has been written, the transaction's pages are collected, and the gate has agreed.
+
+#ifndef TURSO_VFS_GATED_FILE_H_
+#define TURSO_VFS_GATED_FILE_H_
+
+#include <array>
+#include <memory>
+#include <optional>
+
+#include "src/wal/wal.h"
+#include "vfs/database.h"
+#include "vfs/lower.h"
+#include "vfs/sqlite.h"
+
+namespace turso {
+
+struct GatedWal;
+
+// What we know of one connection's database file.
+struct Session {
+  std::unique_ptr<DatabaseUse> database;
+  sqlite3_file* lower = nullptr;
+  const char* name = nullptr;          // The pointer that SQLite's pager gave: also identifies its WAL.
+  sqlite3** connection = nullptr;      // SQLITE_FCNTL_PDB.
+  std::optional<LowerFiles> files;     // Over `lower`, and over the WAL's once that is open.
+  const volatile uint8_t* index = nullptr;  // Block 0 of the wal-index, once mapped.
+  uint32_t page_size = 0;              // WAL mode keeps it for ever.
+  int generation = 0;
+
+  unsigned read_locks = 0;             // Bit k: READk held shared.
+  bool checkpoint_held = false;
+  bool checkpoint_borrowed = false;    // We took CHECKPOINT for a restart.
+  bool entered = false;                // gate->Enter succeeded, WRITE held.
+  WalPosition snapshot;                // Of the newest shared READk lock.
+
+  // The commit header that is held back.
+  bool header_held = false;
+  bool agreed = false;                 // The gate has agreed to this transaction's commit.
+  uint64_t held_offset = 0;
+  std::array<uint8_t, kFrameHeaderBytes> held{};
+};
+
+struct GatedFile {
+  sqlite3_file base;
+  Session* session;
+};
+
+struct GatedWal {
+  sqlite3_file base;
+  Session* session;
+  sqlite3_file* lower;
+};
+
+// How many bytes precede the file object of the VFS below.
+constexpr int kGatedHeaderBytes = 64;
+static_assert(sizeof(GatedFile) <= kGatedHeaderBytes && sizeof(GatedWal) <= kGatedHeaderBytes);
+
+// Opens `name` on the VFS below inside `file` and puts us over it. SQLite's code.
+int OpenGatedFile(const char* name, sqlite3_file* file, int flags, int* out_flags,
+                  std::unique_ptr<DatabaseUse> database);
+// The WAL of an open database file: found by the name's pointer.
+Session* SessionOfWal(const char* wal_name);
+int OpenGatedWal(const char* name, sqlite3_file* file, int flags, int* out_flags, Session* session);
+
+// Null if `file` is not a GatedFile.
+Session* SessionOf(sqlite3_file* file);
+
+// wal_lock.cc
+int LockIndex(Session* session, int first, int count, int flags);
+// wal_commit.cc
+int WriteWal(Session* session, sqlite3_file* lower, const void* bytes, int count, sqlite3_int64 offset);
+// file_control.cc
+int ControlFile(Session* session, int op, void* argument);
+
+// Ends early when the application calls sqlite3_interrupt, where the host lets us see it.
+Interrupted InterruptedBy(Session* session);
+
+// Other sessions of `session`'s connection that are inside a write transaction.
+bool WritesElsewhere(const Session* session);
+
+}  // namespace turso
+
+#endif  // TURSO_VFS_GATED_FILE_H_

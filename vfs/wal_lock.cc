@@ -1,0 +1,160 @@
+// The locks of the wal-index, as the points of a transaction: https://sqlite.org/walformat.html#wal_locks
+
+#include "src/base/log.h"
+#include "vfs/gated_file.h"
+#include "vfs/result_codes.h"
+
+namespace turso {
+
+namespace {
+
+constexpr int kWrite = static_cast<int>(WalLock::kWrite);
+constexpr int kCheckpoint = static_cast<int>(WalLock::kCheckpoint);
+constexpr int kRead0 = static_cast<int>(WalLock::kRead0);
+constexpr int kRead1 = static_cast<int>(WalLock::kRead1);
+constexpr int kReadersBeyond0 = 4;
+constexpr int kLockExclusive = SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE;
+constexpr int kUnlockExclusive = SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE;
+
+int Below(Session* session, int first, int count, int flags) {
+  return session->lower->pMethods->xShmLock(session->lower, first, count, flags);
+}
+
+// Offsets in the wal-index header: https://sqlite.org/walformat.html#the_wal_index_header
+constexpr size_t kFramesAt = 16;
+constexpr size_t kFrameChecksumAt = 24;
+constexpr size_t kSaltsAt = 32;
+
+// The state of the log that a read transaction sees. SQLite compares the header once more after it has the lock, and
+// asks for the lock again if it has moved; so a torn copy here never lasts.
+void NoteSnapshot(Session* session) {
+  const volatile uint8_t* index = session->index;
+  if (index == nullptr) return;
+  WalPosition& at = session->snapshot;
+  at.frames = *reinterpret_cast<const volatile uint32_t*>(index + kFramesAt);
+  at.checksum.first = *reinterpret_cast<const volatile uint32_t*>(index + kFrameChecksumAt);
+  at.checksum.second = *reinterpret_cast<const volatile uint32_t*>(index + kFrameChecksumAt + 4);
+  for (size_t i = 0; i < at.salts.size(); i++) at.salts[i] = index[kSaltsAt + i];
+  if (at.frames == 0) at = WalPosition{};
+}
+
+Reads Reading(const Session* session) {
+  if (session->connection == nullptr || *session->connection == nullptr) return Reads::kNo;
+  sqlite3* db = *session->connection;
+#if SQLITE_VERSION_NUMBER >= 3034000
+  if (sqlite3_libversion_number() >= 3034000) {
+    return sqlite3_txn_state(db, nullptr) == SQLITE_TXN_NONE ? Reads::kNo : Reads::kYes;
+  }
+#endif
+  return sqlite3_get_autocommit(db) != 0 ? Reads::kNo : Reads::kYes;
+}
+
+int BeginWrite(Session* session) {
+  Database& database = **session->database;
+  if (session->generation != ForkGeneration()) {
+    Log(LogLevel::kError, "writing " + database.path +
+                              ": this connection was opened before fork(); open one of your own in the child");
+    return SQLITE_READONLY;
+  }
+  if (WritesElsewhere(session)) {
+    Log(LogLevel::kError, "writing " + database.path +
+                              ": another replica is being written in this transaction, and no primary could make the "
+                              "two atomic; commit between them");
+    return SQLITE_READONLY;
+  }
+  int code = Below(session, kWrite, 1, kLockExclusive);
+  if (code != SQLITE_OK) return code;
+  Status entered = database.gate->Enter(&*session->files, InterruptedBy(session));
+  if (!entered.ok()) {
+    Below(session, kWrite, 1, kUnlockExclusive);
+    return CodeAtLock(entered, Reading(session));
+  }
+  session->entered = true;
+  session->agreed = false;
+  session->header_held = false;
+  return SQLITE_OK;
+}
+
+void EndWrite(Session* session) {
+  if (!session->entered) return;
+  session->entered = false;
+  session->agreed = false;
+  session->header_held = false;
+  (**session->database).gate->Leave(&*session->files);
+}
+
+// SQLite up to 3.51.2 restarts the log without the CHECKPOINT lock, so that a checkpointer that read the header before
+// goes on with stale numbers. Taking the lock for it closes that; SQLite just appends when told that it is busy.
+int LockForRestart(Session* session) {
+  if (!session->checkpoint_held) {
+    int code = Below(session, kCheckpoint, 1, kLockExclusive);
+    if (code != SQLITE_OK) return code;
+    session->checkpoint_borrowed = true;
+  }
+  int code = Below(session, kRead1, kReadersBeyond0, kLockExclusive);
+  if (code == SQLITE_OK) {
+    Status ready = (**session->database).gate->BeforeRestart(&*session->files);
+    if (ready.ok()) return SQLITE_OK;
+    Below(session, kRead1, kReadersBeyond0, kUnlockExclusive);
+    code = SQLITE_BUSY;
+  }
+  if (session->checkpoint_borrowed) {
+    session->checkpoint_borrowed = false;
+    Below(session, kCheckpoint, 1, kUnlockExclusive);
+  }
+  return code;
+}
+
+int LockShared(Session* session, int first, int count, int flags) {
+  if (session->read_locks == 0) {
+    Database& database = **session->database;
+    if (database.replica != nullptr && database.replica->has_staleness_bound()) {
+      Status fresh = database.replica->BeforeRead(InterruptedBy(session));
+      if (!fresh.ok()) return CodeAtRead(fresh);
+    }
+  }
+  int code = Below(session, first, count, flags);
+  if (code == SQLITE_OK && first >= kRead0) {
+    session->read_locks |= 1u << (first - kRead0);
+    NoteSnapshot(session);
+  }
+  return code;
+}
+
+int LockExclusive(Session* session, int first, int count, int flags) {
+  // A write: it has a snapshot, and is no checkpoint. A checkpoint holds CHECKPOINT; recovery holds neither.
+  if (first == kWrite && count == 1 && session->read_locks != 0 && !session->checkpoint_held) {
+    return BeginWrite(session);
+  }
+  if (first == kRead1 && count == kReadersBeyond0) return LockForRestart(session);
+  int code = Below(session, first, count, flags);
+  if (code == SQLITE_OK && first == kCheckpoint) session->checkpoint_held = true;
+  return code;
+}
+
+int UnlockExclusive(Session* session, int first, int count, int flags) {
+  if (first == kWrite) EndWrite(session);
+  if (first == kCheckpoint) session->checkpoint_held = false;
+  int code = Below(session, first, count, flags);
+  if (first == kRead1 && count == kReadersBeyond0 && session->checkpoint_borrowed) {
+    session->checkpoint_borrowed = false;
+    Below(session, kCheckpoint, 1, kUnlockExclusive);
+  }
+  return code;
+}
+
+}  // namespace
+
+int LockIndex(Session* session, int first, int count, int flags) {
+  if ((flags & SQLITE_SHM_LOCK) != 0) {
+    return (flags & SQLITE_SHM_SHARED) != 0 ? LockShared(session, first, count, flags)
+                                            : LockExclusive(session, first, count, flags);
+  }
+  if ((flags & SQLITE_SHM_SHARED) != 0) {
+    if (first >= kRead0) session->read_locks &= ~(1u << (first - kRead0));
+    return Below(session, first, count, flags);
+  }
+  return UnlockExclusive(session, first, count, flags);
+}
+
+}  // namespace turso
