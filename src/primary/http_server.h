@@ -1,14 +1,16 @@
 // An HTTP/1.1 server whose answers may come at any time, on libmicrohttpd.
 //
-//   reading (one of a few I/O threads) -> Admit(head) -> body -> suspended -> Serve(request, respond) on a worker
-//     -> respond(response), then or much later, from any thread -> writing (I/O thread) -> next request
+//   reading (one of a few I/O threads) -> Admit(head) -> body -> suspended
+//     -> Serve(request, respond) on a worker -> respond(response), then or much later, from any
+//     thread -> writing (I/O thread) -> next request
 //
-// A request that waits for its answer is a suspended connection: it costs a socket, and no thread once Serve has
-// returned. So thousands may wait.
-//   (H1) Every request is answered once: by `respond`, or with 500 when the last copy of an uncalled `respond` goes
-//        away, or with 503 at Stop(). What comes after that is ignored.
-//   (H2) A client that hangs up while its request waits is noticed at once: Departure says so, and the socket is freed.
-//   (H3) After Stop() returned, no thread of this server is left, and `respond` does nothing.
+// A request that waits for its answer is a suspended connection: it costs a socket, and no thread
+// once Serve has returned. So thousands may wait.
+//   (WS1) Every request is answered once: by `respond`, or with 500 when the last copy of an uncalled
+//         `respond` goes away, or with 503 at Stop(). What comes after that is ignored.
+//   (WS2) A client that hangs up while its request waits is noticed at once: Departure says so, and
+//         the socket is freed.
+//   (WS3) After Stop() returned, no thread of this server is left, and `respond` does nothing.
 // libmicrohttpd: https://www.gnu.org/software/libmicrohttpd/manual/
 
 #ifndef TURSO_SRC_PRIMARY_HTTP_SERVER_H_
@@ -59,9 +61,9 @@ using Respond = std::function<void(HttpResponse)>;
 class Departure {
  public:
   bool gone() const;
-  // Calls `wake` when the client hangs up or the server stops; at once if that has happened. It is called at most
-  // once, must not block, and must not call this object. Replaces an earlier one; an empty one is never called.
-  // When this returns, the earlier one is not running.
+  // Calls `wake` when the client hangs up or the server stops; at once if that has happened. It is
+  // called at most once, must not block, and must not call this object. Replaces an earlier one; an
+  // empty one is never called. When this returns, the earlier one is not running.
   void OnGone(std::function<void()> wake);
 
   // For the server.
@@ -104,7 +106,8 @@ struct HttpServerOptions {
   std::string tls_key;
   unsigned io_threads = 2;
   unsigned workers_max = 256;
-  // A connection with nothing under way, or one that has stopped moving bytes, is closed after this long.
+  // A connection with nothing under way, or one that has stopped moving bytes, is closed after this
+  // long.
   seconds idle_timeout{75};
   // How long Stop() waits for handlers to answer before it answers in their place.
   milliseconds stop_grace{3000};
@@ -121,16 +124,17 @@ struct HttpCounts {
 
 class HttpServer {
  public:
-  // Listens, and serves from then on. `handler` must outlive the server. kUnavailable if the address cannot be had,
-  // kInvalid if the certificate or its key cannot be used.
+  // Listens, and serves from then on. `handler` must outlive the server. kUnavailable if the
+  // address cannot be had, kInvalid if the certificate or its key cannot be used.
   static Result<std::unique_ptr<HttpServer>> Start(HttpServerOptions options, HttpHandler* handler);
   ~HttpServer();
 
   uint16_t port() const;
   HttpCounts counts() const;
 
-  // Takes no more connections, announces every Departure, waits for the answers of what is under way, and ends the
-  // threads. Call it from a thread that is not the server's own. A second call does nothing.
+  // Takes no more connections, announces every Departure, waits for the answers of what is under
+  // way, and ends the threads. Call it from a thread that is not the server's own. A second call
+  // does nothing.
   void Stop();
 
  private:

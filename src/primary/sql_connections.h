@@ -19,8 +19,9 @@ struct CloseSqlConnection {
 // Closing it rolls back what it had not committed.
 using SqlConnection = std::unique_ptr<sqlite3, CloseSqlConnection>;
 
-// Opens a new connection to the database of that name, whose commits the replicas will see. It is used by one thread
-// at a time, and belongs to the caller. kNotFound if there is no such database (and none is made). Any thread.
+// Opens a new connection to the database of that name, whose commits the replicas will see. It is
+// used by one thread at a time, and belongs to the caller. kNotFound if there is no such database
+// (and none is made). Any thread.
 using OpenSqlConnection = std::function<Result<SqlConnection>(const std::string& database)>;
 
 }  // namespace turso

@@ -1,0 +1,197 @@
+#include "src/primary/router.h"
+
+#include <microhttpd.h>
+
+#include <vector>
+
+#include "src/primary/json_text.h"
+
+namespace turso {
+
+namespace {
+
+constexpr uint64_t kHranaBodyMax = uint64_t{256} << 20;
+constexpr size_t kNameMax = 64;
+
+// The parts between the slashes, each decoded. An empty last part is left out, so a slash at the
+// end means nothing.
+std::vector<std::string> SplitPath(std::string_view path) {
+  std::vector<std::string> parts;
+  if (!path.empty() && path.front() == '/') path.remove_prefix(1);
+  while (!path.empty()) {
+    size_t slash = path.find('/');
+    std::string part(path.substr(0, slash));
+    // It decodes in place, and leaves a wrong escape as it is.
+    part.resize(MHD_http_unescape(part.data()));
+    parts.push_back(std::move(part));
+    if (slash == std::string_view::npos) break;
+    path.remove_prefix(slash + 1);
+  }
+  return parts;
+}
+
+bool IsName(std::string_view name) {
+  if (name.empty() || name.size() > kNameMax || name.front() == '.') return false;
+  if (name.find("..") != std::string_view::npos) return false;
+  for (char c : name) {
+    bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                c == '_' || c == '-' || c == '.';
+    if (!good) return false;
+  }
+  return true;
+}
+
+struct Tail {
+  std::vector<std::string_view> parts;
+  Endpoint endpoint;
+};
+
+const std::vector<Tail>& Tails() {
+  static const auto* tails = new std::vector<Tail>{
+      {{"v2", "pipeline"}, Endpoint::kPipeline2},
+      {{"v3", "pipeline"}, Endpoint::kPipeline3},
+      {{"v3", "cursor"}, Endpoint::kCursor},
+      {{"_turso", "v1", "*"}, Endpoint::kReplica},
+      {{"v2"}, Endpoint::kProbe},
+      {{"v3"}, Endpoint::kProbe},
+  };
+  return *tails;
+}
+
+bool EndsWith(const std::vector<std::string>& parts, const std::vector<std::string_view>& tail) {
+  if (parts.size() < tail.size()) return false;
+  for (size_t i = 0; i < tail.size(); ++i) {
+    if (tail[i] != "*" && parts[parts.size() - tail.size() + i] != tail[i]) return false;
+  }
+  return true;
+}
+
+std::optional<Endpoint> ServerWide(const std::vector<std::string>& parts) {
+  if (parts.empty()) return Endpoint::kAbout;
+  if (parts.size() != 1) return std::nullopt;
+  if (parts[0] == "health") return Endpoint::kHealth;
+  if (parts[0] == "version") return Endpoint::kVersion;
+  if (parts[0] == "metrics") return Endpoint::kMetrics;
+  return std::nullopt;
+}
+
+bool IsRead(const std::string& method) { return method == "GET" || method == "HEAD"; }
+
+bool WantsPost(Endpoint endpoint) {
+  return endpoint == Endpoint::kPipeline2 || endpoint == Endpoint::kPipeline3 ||
+         endpoint == Endpoint::kCursor || endpoint == Endpoint::kReplica;
+}
+
+bool WantsToken(Endpoint endpoint) { return WantsPost(endpoint) || endpoint == Endpoint::kMetrics; }
+
+unsigned HttpStatusOf(const Status& status) {
+  switch (status.code()) {
+    case Code::kNotFound: return 404;
+    case Code::kDenied: return 401;
+    default: return 400;
+  }
+}
+
+}  // namespace
+
+const char* EndpointName(Endpoint endpoint) {
+  static constexpr const char* kNames[kEndpoints] = {"about",    "health", "version",
+                                                     "metrics",  "probe",  "pipeline",
+                                                     "pipeline", "cursor", "replica"};
+  return kNames[static_cast<size_t>(endpoint)];
+}
+
+Result<Route> ParseRoute(std::string_view path) {
+  std::vector<std::string> parts = SplitPath(path);
+  Route route;
+  if (std::optional<Endpoint> endpoint = ServerWide(parts)) {
+    route.endpoint = *endpoint;
+    return route;
+  }
+  for (const Tail& tail : Tails()) {
+    if (!EndsWith(parts, tail.parts) || parts.size() > tail.parts.size() + 1) continue;
+    route.endpoint = tail.endpoint;
+    route.database = parts.size() > tail.parts.size() ? parts.front() : "main";
+    if (tail.endpoint == Endpoint::kReplica) route.call = parts.back();
+    if (IsName(route.database)) return route;
+    return Status(
+        Code::kInvalid,
+        "\"" + route.database +
+            "\" cannot be the name of a database: letters, digits, - _ and . may be in it, "
+            "the . not first and not twice in a row");
+  }
+  return Status(Code::kNotFound, "nothing is at " + std::string(path));
+}
+
+HttpResponse Router::Refusal(Endpoint endpoint, const Status& status) const {
+  if (endpoint == Endpoint::kReplica && parts_.replica_failure)
+    return parts_.replica_failure(status);
+  std::string code = status.code() == Code::kDenied     ? "UNAUTHORIZED"
+                     : status.code() == Code::kNotFound ? "NOT_FOUND"
+                                                        : "BAD_REQUEST";
+  HttpResponse response =
+      HttpResponse::Json(HttpStatusOf(status), HranaErrorJson({status.text(), code, ""}));
+  if (status.code() == Code::kDenied) response.headers.emplace_back("WWW-Authenticate", "Bearer");
+  return response;
+}
+
+Admission Router::Admit(const HttpHead& head) {
+  Admission admission;
+  Result<Route> route = ParseRoute(head.path);
+  if (!route.ok()) {
+    Endpoint like =
+        head.path.find("/_turso/") != std::string::npos ? Endpoint::kReplica : Endpoint::kAbout;
+    admission.refusal = Refusal(like, route.status());
+    return admission;
+  }
+  ++requests_[static_cast<size_t>(route->endpoint)];
+  if (WantsPost(route->endpoint) ? head.method != "POST" : !IsRead(head.method)) {
+    const char* allowed = WantsPost(route->endpoint) ? "POST" : "GET, HEAD";
+    admission.refusal = HttpResponse::Json(
+        405, HranaErrorJson({"this path wants " + std::string(allowed), "METHOD_NOT_ALLOWED", ""}));
+    admission.refusal->headers.emplace_back("Allow", allowed);
+    return admission;
+  }
+  if (WantsToken(route->endpoint) && tokens_.Check(head.Header("Authorization")) == Access::kNone) {
+    ++denied_;
+    bool missing = !head.Header("Authorization");
+    admission.refusal = Refusal(
+        route->endpoint,
+        Status(Code::kDenied, missing ? "this server wants a token (Authorization: Bearer …)"
+                                      : "the token is not known"));
+    return admission;
+  }
+  if (WantsPost(route->endpoint)) {
+    admission.body_max =
+        route->endpoint == Endpoint::kReplica ? parts_.replica_body_max : kHranaBodyMax;
+  }
+  return admission;
+}
+
+void Router::Serve(HttpRequest request, Respond respond) {
+  Result<Route> route = ParseRoute(request.head.path);
+  if (!route.ok()) return respond(Refusal(Endpoint::kAbout, route.status()));
+  Access access = tokens_.Check(request.head.Header("Authorization"));
+  switch (route->endpoint) {
+    case Endpoint::kAbout:
+    case Endpoint::kVersion:
+      return respond(HttpResponse::Text(200, "turso-primary " + parts_.version + "\n"));
+    case Endpoint::kHealth:
+    case Endpoint::kProbe: return respond(HttpResponse::Text(200, ""));
+    case Endpoint::kMetrics: {
+      HttpResponse response = HttpResponse::Text(200, parts_.metrics());
+      response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+      return respond(std::move(response));
+    }
+    case Endpoint::kPipeline2:
+      return parts_.hrana->Pipeline(HranaVersion::k2, route->database, access, request, respond);
+    case Endpoint::kPipeline3:
+      return parts_.hrana->Pipeline(HranaVersion::k3, route->database, access, request, respond);
+    case Endpoint::kCursor: return parts_.hrana->Cursor(route->database, access, request, respond);
+    case Endpoint::kReplica:
+      return parts_.replica_call(route->database, route->call, access, AsBytes(request.body),
+                                 std::move(respond));
+  }
+}
+
+}  // namespace turso
