@@ -16,7 +16,8 @@ namespace turso {
 namespace {
 
 #if !defined(SQLITE_CORE) && SQLITE_VERSION_NUMBER >= 3040000 && SQLITE_VERSION_NUMBER < 3041000
-// The API table only grows: a newer host's has these members behind those of the headers that we are built with.
+// The API table only grows: a newer host's has these members behind those of the headers that we
+// are built with.
 struct LaterRoutines {
   sqlite3_api_routines known;
   int (*is_interrupted)(sqlite3*);  // 3.41
@@ -35,7 +36,8 @@ OpenError& LastOpenFailure() {
 
 Session* SessionOf(sqlite3* db, const char* schema) {
   sqlite3_file* file = nullptr;
-  if (sqlite3_file_control(db, schema, SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK) return nullptr;
+  if (sqlite3_file_control(db, schema, SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK)
+    return nullptr;
   return turso::SessionOf(file);
 }
 
@@ -74,7 +76,8 @@ Interrupted InterruptedBy(Session* session) {
 
 Status MakeReplica(const std::string& path, const std::string& url) {
   std::vector<char> full(static_cast<size_t>(LowerVfs()->mxPathname) + 1);
-  int code = LowerVfs()->xFullPathname(LowerVfs(), path.c_str(), static_cast<int>(full.size()), full.data());
+  int code = LowerVfs()->xFullPathname(LowerVfs(), path.c_str(), static_cast<int>(full.size()),
+                                       full.data());
   if ((code & 0xff) != SQLITE_OK) return Status(Code::kInvalid, path + ": no such path can be");
   auto uri = [&](const char* name) { return std::string(name) == "url" ? url.c_str() : nullptr; };
   auto environment = [](const char* name) -> const char* { return std::getenv(name); };

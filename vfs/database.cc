@@ -14,8 +14,8 @@ namespace turso {
 
 namespace {
 
-// One path. Its mutex is held while the replica is made, opened or ended, which may take a network wait: other paths
-// go on meanwhile.
+// One path. Its mutex is held while the replica is made, opened or ended, which may take a network
+// wait: other paths go on meanwhile.
 struct Place {
   std::mutex mutex;
   std::shared_ptr<Database> database;
@@ -40,8 +40,8 @@ Registry*& GlobalRegistry() {
 void BeforeFork() { GlobalRegistry()->mutex.lock(); }
 void AfterForkInParent() { GlobalRegistry()->mutex.unlock(); }
 
-// The parent's threads are gone and its mutexes may be held by nobody: the child leaves all of it where it is and
-// starts with an empty registry.
+// The parent's threads are gone and its mutexes may be held by nobody: the child leaves all of it
+// where it is and starts with an empty registry.
 void AfterForkInChild() {
   Registry* parents = GlobalRegistry();
   g_generation.fetch_add(1);
@@ -75,7 +75,8 @@ class HostOfReplica : public ReplicaHost {
   std::string path_;
 };
 
-Result<std::shared_ptr<Database>> OpenReplicaDatabase(const std::string& path, const Options& options) {
+Result<std::shared_ptr<Database>> OpenReplicaDatabase(const std::string& path,
+                                                      const Options& options) {
   auto database = std::make_shared<Database>();
   database->path = path;
   database->generation = ForkGeneration();
@@ -127,9 +128,11 @@ Result<std::unique_ptr<DatabaseUse>> UseReplica(const std::string& path, const O
     Registry* registry = GlobalRegistry();
     std::lock_guard lock(registry->mutex);
     if (registry->inherited.count(path) != 0) {
-      return Status(Code::kInvalid,
-                    path + ": this replica was open when the process called fork(), so its locks belong to the "
-                           "parent; close it before the fork and open it afterwards, or exec first");
+      return Status(
+          Code::kInvalid,
+          path +
+              ": this replica was open when the process called fork(), so its locks belong to the "
+              "parent; close it before the fork and open it afterwards, or exec first");
     }
     std::shared_ptr<Place>& slot = registry->places[path];
     if (slot == nullptr) slot = std::make_shared<Place>();
@@ -157,6 +160,16 @@ bool IsOpen(const std::string& path) {
   if (registry->gated.count(path) != 0) return true;
   auto it = registry->places.find(path);
   return it != registry->places.end() && it->second->database != nullptr;
+}
+
+bool IsAnythingOpen() {
+  Registry* registry = GlobalRegistry();
+  std::lock_guard lock(registry->mutex);
+  if (!registry->gated.empty()) return true;
+  for (const auto& [path, place] : registry->places) {
+    if (place->database != nullptr) return true;
+  }
+  return false;
 }
 
 std::vector<std::shared_ptr<Replica>> ReplicasInUse() {

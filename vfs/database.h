@@ -1,4 +1,5 @@
-// The gated databases that this process has open: one Database for each path, shared by its connections.
+// The gated databases that this process has open: one Database for each path, shared by its
+// connections.
 //
 //   (DB1) No handle, thread or lock of ours exists for a database that no connection has open.
 //   (DB2) After a fork the child refuses the databases that were open at the fork, and no others.
@@ -20,8 +21,8 @@
 
 namespace turso {
 
-// How often this process has been forked off from one that had us loaded: an object of another generation belongs to
-// the parent.
+// How often this process has been forked off from one that had us loaded: an object of another
+// generation belongs to the parent.
 int ForkGeneration();
 
 // Held across a fork() by whoever forks: what it guards is whole in the child.
@@ -54,12 +55,14 @@ class DatabaseUse {
 
 // The database that RegisterGate named, or null.
 std::unique_ptr<DatabaseUse> UseGated(const std::string& path);
-// The replica at `path`, opened, and begun, if this is its first connection; made first if it is not there and
-// `missing` is kCreate.
+// The replica at `path`, opened, and begun, if this is its first connection; made first if it is
+// not there and `missing` is kCreate.
 enum class Missing { kRefuse, kCreate };
-Result<std::unique_ptr<DatabaseUse>> UseReplica(const std::string& path, const Options& options, Missing missing);
+Result<std::unique_ptr<DatabaseUse>> UseReplica(const std::string& path, const Options& options,
+                                                Missing missing);
 // Whether a gated database or an open replica has this path.
 bool IsOpen(const std::string& path);
+bool IsAnythingOpen();
 std::vector<std::shared_ptr<Replica>> ReplicasInUse();
 
 }  // namespace turso

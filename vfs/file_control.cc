@@ -13,7 +13,9 @@ namespace {
 
 PragmaFunction g_pragma_function = nullptr;
 
-bool IsWord(const char* text, const char* word) { return text != nullptr && sqlite3_stricmp(text, word) == 0; }
+bool IsWord(const char* text, const char* word) {
+  return text != nullptr && sqlite3_stricmp(text, word) == 0;
+}
 
 int Answer(char** out, const std::string& text) {
   *out = sqlite3_mprintf("%s", text.c_str());
@@ -28,8 +30,10 @@ int ControlPragma(Session* session, char** arguments) {
   if (IsWord(name, "journal_mode") && argument != nullptr && !IsWord(argument, "wal")) {
     return Answer(&arguments[0], "wal");
   }
-  if (IsWord(name, "locking_mode") && IsWord(argument, "exclusive")) return Answer(&arguments[0], "normal");
-  if (g_pragma_function == nullptr || sqlite3_strnicmp(name, "turso_", 6) != 0) return SQLITE_NOTFOUND;
+  if (IsWord(name, "locking_mode") && IsWord(argument, "exclusive"))
+    return Answer(&arguments[0], "normal");
+  if (g_pragma_function == nullptr || sqlite3_strnicmp(name, "turso_", 6) != 0)
+    return SQLITE_NOTFOUND;
   Replica* replica = (**session->database).replica.get();
   if (replica == nullptr) return SQLITE_NOTFOUND;
   std::optional<WalPosition> snapshot;
@@ -53,11 +57,10 @@ int ControlFile(Session* session, int op, void* argument) {
       if (code != SQLITE_NOTFOUND) return code;
       break;
     }
-    case SQLITE_FCNTL_PDB:
-      session->connection = static_cast<sqlite3**>(argument);
-      break;
+    case SQLITE_FCNTL_PDB: session->connection = static_cast<sqlite3**>(argument); break;
     case SQLITE_FCNTL_LOCK_TIMEOUT:
-      // A host that may block on locks takes WRITE before READ; without the offer it keeps the usual order.
+      // A host that may block on locks takes WRITE before READ; without the offer it keeps the
+      // usual order.
       return SQLITE_NOTFOUND;
     case SQLITE_FCNTL_VFSNAME: {
       int code = session->lower->pMethods->xFileControl(session->lower, op, argument);
@@ -70,8 +73,7 @@ int ControlFile(Session* session, int op, void* argument) {
       }
       return code;
     }
-    default:
-      break;
+    default: break;
   }
   return session->lower->pMethods->xFileControl(session->lower, op, argument);
 }

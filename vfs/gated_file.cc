@@ -13,7 +13,8 @@ namespace turso {
 namespace {
 
 constexpr char kMagic[] = "SQLite format 3";  // With its zero: the first 16 bytes of page 1.
-constexpr int kWriteVersion = 18;  // https://sqlite.org/fileformat2.html#file_format_version_numbers
+constexpr int kWriteVersion =
+    18;  // https://sqlite.org/fileformat2.html#file_format_version_numbers
 constexpr uint8_t kWal = 2;
 constexpr uint8_t kNotForOthers = 3;  // Stock SQLite reads such a database and refuses to write it.
 
@@ -21,14 +22,16 @@ GatedFile* File(sqlite3_file* file) { return reinterpret_cast<GatedFile*>(file);
 sqlite3_file* Lower(sqlite3_file* file) { return File(file)->session->lower; }
 sqlite3_file* WalLower(sqlite3_file* file) { return reinterpret_cast<GatedWal*>(file)->lower; }
 
-// Open database files of this process, to find the WAL's by its name and to see who writes. Under RegistryMutex.
+// Open database files of this process, to find the WAL's by its name and to see who writes. Under
+// RegistryMutex.
 std::vector<Session*>& OpenSessions() {
   static auto* sessions = new std::vector<Session*>;
   return *sessions;
 }
 
-// A replica's file says "do not write" to those who come without us; here it says "WAL". No other page of a database
-// under 5 TB can begin with the magic: the first bytes are a b-tree's type or a page number.
+// A replica's file says "do not write" to those who come without us; here it says "WAL". No other
+// page of a database under 5 TB can begin with the magic: the first bytes are a b-tree's type or a
+// page number.
 void ShowAsWal(uint8_t* page, int count) {
   if (count > kWriteVersion && page[kWriteVersion] == kNotForOthers &&
       std::memcmp(page, kMagic, sizeof kMagic) == 0) {
@@ -44,7 +47,8 @@ int Close(sqlite3_file* file) {
   }
   int code = session->lower->pMethods->xClose(session->lower);
   file->pMethods = nullptr;
-  // Last: the replica's own handles go with its last connection, and the database's locks with them.
+  // Last: the replica's own handles go with its last connection, and the database's locks with
+  // them.
   delete session;
   return code;
 }
@@ -82,7 +86,8 @@ int FileSize(sqlite3_file* file, sqlite3_int64* size) {
   return Lower(file)->pMethods->xFileSize(Lower(file), size);
 }
 
-// Above SHARED, a connection would leave the log: a rollback journal, exclusive locking, the last close's checkpoint.
+// Above SHARED, a connection would leave the log: a rollback journal, exclusive locking, the last
+// close's checkpoint.
 int Lock(sqlite3_file* file, int level) {
   if (level > SQLITE_LOCK_SHARED) return SQLITE_BUSY;
   return Lower(file)->pMethods->xLock(Lower(file), level);
@@ -103,9 +108,11 @@ int FileControl(sqlite3_file* file, int op, void* argument) {
 int SectorSize(sqlite3_file* file) { return Lower(file)->pMethods->xSectorSize(Lower(file)); }
 
 int DeviceCharacteristics(sqlite3_file* file) {
-  // Without powersafe overwrite SQLite pads a commit with copies of its last frame; the log of a replica has none.
+  // Without powersafe overwrite SQLite pads a commit with copies of its last frame; the log of a
+  // replica has none.
   int flags = Lower(file)->pMethods->xDeviceCharacteristics(Lower(file));
-  return (flags | SQLITE_IOCAP_POWERSAFE_OVERWRITE) & ~(SQLITE_IOCAP_BATCH_ATOMIC | SQLITE_IOCAP_IMMUTABLE);
+  return (flags | SQLITE_IOCAP_POWERSAFE_OVERWRITE) &
+         ~(SQLITE_IOCAP_BATCH_ATOMIC | SQLITE_IOCAP_IMMUTABLE);
 }
 
 int ShmMap(sqlite3_file* file, int block, int size, int extend, void volatile** out) {
@@ -116,7 +123,8 @@ int ShmMap(sqlite3_file* file, int block, int size, int extend, void volatile** 
 }
 
 int ShmLock(sqlite3_file* file, int first, int count, int flags) {
-  return Guarded(SQLITE_IOERR_SHMLOCK, [&] { return LockIndex(File(file)->session, first, count, flags); });
+  return Guarded(SQLITE_IOERR_SHMLOCK,
+                 [&] { return LockIndex(File(file)->session, first, count, flags); });
 }
 
 void ShmBarrier(sqlite3_file* file) { Lower(file)->pMethods->xShmBarrier(Lower(file)); }
@@ -149,14 +157,16 @@ int WalClose(sqlite3_file* file) {
 
 int WalRead(sqlite3_file* file, void* out, int count, sqlite3_int64 offset) {
   int code = WalLower(file)->pMethods->xRead(WalLower(file), out, count, offset);
-  // A whole frame, which recovery reads to verify its checksum, begins with its header and so is left as it is.
+  // A whole frame, which recovery reads to verify its checksum, begins with its header and so is
+  // left as it is.
   ShowAsWal(static_cast<uint8_t*>(out), count);
   return code;
 }
 
 int WalWrite(sqlite3_file* file, const void* bytes, int count, sqlite3_int64 offset) {
   auto* wal = reinterpret_cast<GatedWal*>(file);
-  return Guarded(SQLITE_IOERR_WRITE, [&] { return WriteWal(wal->session, wal->lower, bytes, count, offset); });
+  return Guarded(SQLITE_IOERR_WRITE,
+                 [&] { return WriteWal(wal->session, wal->lower, bytes, count, offset); });
 }
 
 int WalTruncate(sqlite3_file* file, sqlite3_int64 size) {
@@ -168,7 +178,9 @@ int WalSync(sqlite3_file* file, int flags) {
 int WalFileSize(sqlite3_file* file, sqlite3_int64* size) {
   return WalLower(file)->pMethods->xFileSize(WalLower(file), size);
 }
-int WalLock(sqlite3_file* file, int level) { return WalLower(file)->pMethods->xLock(WalLower(file), level); }
+int WalLock(sqlite3_file* file, int level) {
+  return WalLower(file)->pMethods->xLock(WalLower(file), level);
+}
 int WalUnlock(sqlite3_file* file, int level) {
   return WalLower(file)->pMethods->xUnlock(WalLower(file), level);
 }
@@ -178,23 +190,56 @@ int WalCheckReservedLock(sqlite3_file* file, int* out) {
 int WalFileControl(sqlite3_file* file, int op, void* argument) {
   return WalLower(file)->pMethods->xFileControl(WalLower(file), op, argument);
 }
-int WalSectorSize(sqlite3_file* file) { return WalLower(file)->pMethods->xSectorSize(WalLower(file)); }
+int WalSectorSize(sqlite3_file* file) {
+  return WalLower(file)->pMethods->xSectorSize(WalLower(file));
+}
 int WalDeviceCharacteristics(sqlite3_file* file) {
   return WalLower(file)->pMethods->xDeviceCharacteristics(WalLower(file));
 }
 
 constexpr sqlite3_io_methods Methods(int version) {
-  return {version,      Close,      Read,      Write,      Truncate,  Sync,        FileSize,
-          Lock,         Unlock,     CheckReservedLock,     FileControl, SectorSize, DeviceCharacteristics,
-          ShmMap,       ShmLock,    ShmBarrier, ShmUnmap,  Fetch,     Unfetch};
+  return {version,
+          Close,
+          Read,
+          Write,
+          Truncate,
+          Sync,
+          FileSize,
+          Lock,
+          Unlock,
+          CheckReservedLock,
+          FileControl,
+          SectorSize,
+          DeviceCharacteristics,
+          ShmMap,
+          ShmLock,
+          ShmBarrier,
+          ShmUnmap,
+          Fetch,
+          Unfetch};
 }
 const sqlite3_io_methods kMethods2 = Methods(2);
 const sqlite3_io_methods kMethods3 = Methods(3);
 
-const sqlite3_io_methods kWalMethods = {
-    1,       WalClose,  WalRead,              WalWrite,       WalTruncate,   WalSync, WalFileSize,
-    WalLock, WalUnlock, WalCheckReservedLock, WalFileControl, WalSectorSize, WalDeviceCharacteristics,
-    nullptr, nullptr,   nullptr,              nullptr,        nullptr,       nullptr};
+const sqlite3_io_methods kWalMethods = {1,
+                                        WalClose,
+                                        WalRead,
+                                        WalWrite,
+                                        WalTruncate,
+                                        WalSync,
+                                        WalFileSize,
+                                        WalLock,
+                                        WalUnlock,
+                                        WalCheckReservedLock,
+                                        WalFileControl,
+                                        WalSectorSize,
+                                        WalDeviceCharacteristics,
+                                        nullptr,
+                                        nullptr,
+                                        nullptr,
+                                        nullptr,
+                                        nullptr,
+                                        nullptr};
 
 // The page size of a database that cannot change it: in WAL mode SQLite ignores PRAGMA page_size.
 Result<uint32_t> PageSizeOf(LowerFiles* files) {
@@ -255,7 +300,8 @@ Session* SessionOfWal(const char* wal_name) {
   return nullptr;
 }
 
-int OpenGatedWal(const char* name, sqlite3_file* file, int flags, int* out_flags, Session* session) {
+int OpenGatedWal(const char* name, sqlite3_file* file, int flags, int* out_flags,
+                 Session* session) {
   sqlite3_file* lower = Behind(file);
   std::memset(lower, 0, static_cast<size_t>(LowerVfs()->szOsFile));
   int code = LowerVfs()->xOpen(LowerVfs(), name, lower, flags, out_flags);
@@ -272,7 +318,8 @@ int OpenGatedWal(const char* name, sqlite3_file* file, int flags, int* out_flags
 }
 
 Session* SessionOf(sqlite3_file* file) {
-  if (file == nullptr || (file->pMethods != &kMethods2 && file->pMethods != &kMethods3)) return nullptr;
+  if (file == nullptr || (file->pMethods != &kMethods2 && file->pMethods != &kMethods3))
+    return nullptr;
   return File(file)->session;
 }
 

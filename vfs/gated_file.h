@@ -10,8 +10,9 @@
 //   L X READ1..READ4 ..... the log is about to be restarted: CHECKPOINT is taken as well, gate->BeforeRestart
 //   U X WRITE ............ gate->Leave
 //
-// and the WAL's writes show the commit: a frame header that names a database size commits. It is held back until its
-// page has been written, the transaction's pages are collected, and the gate has agreed.
+// and the WAL's writes show the commit: a frame header that names a database size commits. It is
+// held back until its page has been written, the transaction's pages are collected, and the gate
+// has agreed.
 
 #ifndef TURSO_VFS_GATED_FILE_H_
 #define TURSO_VFS_GATED_FILE_H_
@@ -33,22 +34,22 @@ struct GatedWal;
 struct Session {
   std::unique_ptr<DatabaseUse> database;
   sqlite3_file* lower = nullptr;
-  const char* name = nullptr;          // The pointer that SQLite's pager gave: also identifies its WAL.
-  sqlite3** connection = nullptr;      // SQLITE_FCNTL_PDB.
-  std::optional<LowerFiles> files;     // Over `lower`, and over the WAL's once that is open.
+  const char* name = nullptr;      // The pointer that SQLite's pager gave: also identifies its WAL.
+  sqlite3** connection = nullptr;  // SQLITE_FCNTL_PDB.
+  std::optional<LowerFiles> files;          // Over `lower`, and over the WAL's once that is open.
   const volatile uint8_t* index = nullptr;  // Block 0 of the wal-index, once mapped.
-  uint32_t page_size = 0;              // WAL mode keeps it for ever.
+  uint32_t page_size = 0;                   // WAL mode keeps it for ever.
   int generation = 0;
 
-  unsigned read_locks = 0;             // Bit k: READk held shared.
+  unsigned read_locks = 0;  // Bit k: READk held shared.
   bool checkpoint_held = false;
-  bool checkpoint_borrowed = false;    // We took CHECKPOINT for a restart.
-  bool entered = false;                // gate->Enter succeeded, WRITE held.
-  WalPosition snapshot;                // Of the newest shared READk lock.
+  bool checkpoint_borrowed = false;  // We took CHECKPOINT for a restart.
+  bool entered = false;              // gate->Enter succeeded, WRITE held.
+  WalPosition snapshot;              // Of the newest shared READk lock.
 
   // The commit header that is held back.
   bool header_held = false;
-  bool agreed = false;                 // The gate has agreed to this transaction's commit.
+  bool agreed = false;  // The gate has agreed to this transaction's commit.
   uint64_t held_offset = 0;
   std::array<uint8_t, kFrameHeaderBytes> held{};
 };
@@ -81,7 +82,8 @@ Session* SessionOf(sqlite3_file* file);
 // wal_lock.cc
 int LockIndex(Session* session, int first, int count, int flags);
 // wal_commit.cc
-int WriteWal(Session* session, sqlite3_file* lower, const void* bytes, int count, sqlite3_int64 offset);
+int WriteWal(Session* session, sqlite3_file* lower, const void* bytes, int count,
+             sqlite3_int64 offset);
 // file_control.cc
 int ControlFile(Session* session, int op, void* argument);
 

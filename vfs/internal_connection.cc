@@ -30,7 +30,8 @@ class InternalConnection {
     }
     if (code_ == SQLITE_OK) return OkStatus();
     std::string reason = db_ != nullptr ? sqlite3_errmsg(db_) : sqlite3_errstr(code_);
-    return Status((code_ & 0xff) == SQLITE_BUSY ? Code::kBusy : Code::kIo, "reading " + path_ + ": " + reason);
+    return Status((code_ & 0xff) == SQLITE_BUSY ? Code::kBusy : Code::kIo,
+                  "reading " + path_ + ": " + reason);
   }
 
  private:
@@ -54,9 +55,11 @@ Status CheckpointOnce(const std::shared_ptr<Database>& database) {
   if (database == nullptr) return Gone();
   InternalConnection connection(database);
   TURSO_RETURN_IF_ERROR(connection.Read());
-  int code = sqlite3_wal_checkpoint_v2(connection.db(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  int code = sqlite3_wal_checkpoint_v2(connection.db(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr,
+                                       nullptr);
   if (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY) return OkStatus();
-  return Status(Code::kIo, "checkpointing " + database->path + ": " + sqlite3_errmsg(connection.db()));
+  return Status(Code::kIo,
+                "checkpointing " + database->path + ": " + sqlite3_errmsg(connection.db()));
 }
 
 }  // namespace turso

@@ -1,5 +1,5 @@
-// Connections that we open ourselves for a moment, to let SQLite recover or checkpoint a replica's log. They go through
-// the VFS "turso" like the application's, but do not keep the replica open.
+// Connections that we open ourselves for a moment, to let SQLite recover or checkpoint a replica's
+// log. They go through the VFS "turso" like the application's, but do not keep the replica open.
 
 #ifndef TURSO_VFS_INTERNAL_CONNECTION_H_
 #define TURSO_VFS_INTERNAL_CONNECTION_H_

@@ -47,7 +47,8 @@ class OwnFiles : public LowerFiles {
   }
 
   Status Open() {
-    // The VFS below may look for URI parameters around the name, so it has to be laid out as SQLite does.
+    // The VFS below may look for URI parameters around the name, so it has to be laid out as SQLite
+    // does.
     name_ = sqlite3_create_filename(path_.c_str(), (path_ + "-journal").c_str(),
                                     (path_ + "-wal").c_str(), 0, nullptr);
     if (name_ == nullptr) return Status(Code::kNoMemory, "opening " + path_ + ": out of memory");

@@ -1,4 +1,5 @@
-// The VFS below: the host's default one at the time when "turso" was registered, and handles of our own on it.
+// The VFS below: the host's default one at the time when "turso" was registered, and handles of our
+// own on it.
 
 #ifndef TURSO_VFS_LOWER_H_
 #define TURSO_VFS_LOWER_H_
@@ -15,8 +16,8 @@ namespace turso {
 sqlite3_vfs* LowerVfs();
 void SetLowerVfs(sqlite3_vfs* vfs);
 
-// WalFiles over two open files of the VFS below, which somebody else closes. The database file's locks are those of
-// its handle.
+// WalFiles over two open files of the VFS below, which somebody else closes. The database file's
+// locks are those of its handle.
 class LowerFiles : public WalFiles {
  public:
   LowerFiles(sqlite3_file* database, sqlite3_file* wal, std::string path)

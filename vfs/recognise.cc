@@ -57,9 +57,10 @@ bool NamesOurVfs(const char* name) {
   return vfs != nullptr && std::string(vfs) == "turso";
 }
 
-// An ATTACH or a VACUUM INTO of a plain file inherits the VFS of its connection, and xOpen cannot tell it from an open
-// that names the VFS as its argument. Such a connection has its replica open by then.
-bool NamedByArgument(Through through) { return through == Through::kName && ReplicasInUse().empty(); }
+// An ATTACH or a VACUUM INTO of a plain file inherits the VFS of its connection, and xOpen cannot
+// tell it from an open that names the VFS as its argument. Such a connection has its replica open
+// by then.
+bool NamedByArgument(Through through) { return through == Through::kName && !IsAnythingOpen(); }
 
 }  // namespace
 
@@ -71,7 +72,8 @@ Result<Recognised> Recognise(const char* name, int flags, Through through) {
   const bool by_uri = NamesOurVfs(name);
   const bool by_name = by_uri || IsListed(path);
   const char* provision = std::getenv("TURSO_VFS_PROVISION");
-  const bool provisioned = provision != nullptr && !has_sidecar && (!presence.exists || presence.empty) &&
+  const bool provisioned = provision != nullptr && !has_sidecar &&
+                           (!presence.exists || presence.empty) &&
                            (flags & SQLITE_OPEN_CREATE) != 0;
 
   Recognised recognised;
@@ -81,19 +83,25 @@ Result<Recognised> Recognise(const char* name, int flags, Through through) {
   }
   if (!recognised.is_replica) {
     if (presence.exists && IsMarked(path)) {
-      return Status(Code::kInvalid, path + " is a replica, but its " + sidecar_path +
-                                        " is missing: put it back, or move " + path +
-                                        " away and open the name again with its url to make the replica anew");
+      return Status(Code::kInvalid,
+                    path + " is a replica, but its " + sidecar_path +
+                        " is missing: put it back, or move " + path +
+                        " away and open the name again with its url to make the replica anew");
     }
     return recognised;
   }
-  if (sqlite3_uri_boolean(name, "immutable", 0) != 0 || sqlite3_uri_boolean(name, "nolock", 0) != 0) {
-    return Status(Code::kInvalid, path + ": immutable=1 and nolock=1 are not possible on a replica, which changes "
-                                         "under its locks");
+  if (sqlite3_uri_boolean(name, "immutable", 0) != 0 ||
+      sqlite3_uri_boolean(name, "nolock", 0) != 0) {
+    return Status(Code::kInvalid,
+                  path +
+                      ": immutable=1 and nolock=1 are not possible on a replica, which changes "
+                      "under its locks");
   }
   if (!has_sidecar && presence.exists && IsMarked(path)) {
-    return Status(Code::kInvalid, path + " is a replica, but its " + sidecar_path + " is missing: put it back, or "
-                                                                                     "move " + path + " away");
+    return Status(Code::kInvalid, path + " is a replica, but its " + sidecar_path +
+                                      " is missing: put it back, or "
+                                      "move " +
+                                      path + " away");
   }
 
   std::string sidecar_url;
@@ -103,11 +111,13 @@ Result<Recognised> Recognise(const char* name, int flags, Through through) {
     sidecar_url = record->url;
   }
   auto uri = [name](const char* parameter) { return sqlite3_uri_parameter(name, parameter); };
-  Result<Options> options = ResolveOptions(uri, sidecar_url, [](const char* n) -> const char* { return std::getenv(n); });
+  Result<Options> options =
+      ResolveOptions(uri, sidecar_url, [](const char* n) -> const char* { return std::getenv(n); });
   if (!options.ok()) return options.status();
   recognised.options = *options;
   if (provisioned && !by_uri) recognised.options.url = ProvisionUrl(provision, path);
-  if ((!presence.exists || !has_sidecar) && (flags & SQLITE_OPEN_CREATE) != 0) recognised.missing = Missing::kCreate;
+  if ((!presence.exists || !has_sidecar) && (flags & SQLITE_OPEN_CREATE) != 0)
+    recognised.missing = Missing::kCreate;
   return recognised;
 }
 

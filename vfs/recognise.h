@@ -1,7 +1,8 @@
 // Which files are replicas.
 //
-// A file is one if it has a sidecar, or if the open names it one: vfs=turso in its URI, the VFS argument "turso", a
-// name in TURSO_VFS_FILES, or TURSO_VFS_PROVISION for tests. Nothing else is, whatever the environment's URL says.
+// A file is one if it has a sidecar, or if the open names it one: vfs=turso in its URI, the VFS
+// argument "turso", a name in TURSO_VFS_FILES, or TURSO_VFS_PROVISION for tests. Nothing else is,
+// whatever the environment's URL says.
 
 #ifndef TURSO_VFS_RECOGNISE_H_
 #define TURSO_VFS_RECOGNISE_H_
@@ -15,7 +16,8 @@
 
 namespace turso {
 
-// Through which of our two VFS objects the open came: one is named by whoever opens, the other is the default.
+// Through which of our two VFS objects the open came: one is named by whoever opens, the other is
+// the default.
 enum class Through { kName, kDefault };
 
 struct Recognised {
@@ -24,8 +26,8 @@ struct Recognised {
   Options options;
 };
 
-// `name` is the main database's, as xOpen has it (URI parameters behind it); `flags` are those of xOpen. A failure is
-// the reason why the open must not go on.
+// `name` is the main database's, as xOpen has it (URI parameters behind it); `flags` are those of
+// xOpen. A failure is the reason why the open must not go on.
 Result<Recognised> Recognise(const char* name, int flags, Through through);
 
 }  // namespace turso

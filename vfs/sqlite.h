@@ -1,4 +1,5 @@
-// SQLite, by its API table in a loadable extension and by its names where it is linked in (SQLITE_CORE).
+// SQLite, by its API table in a loadable extension and by its names where it is linked in
+// (SQLITE_CORE).
 
 #ifndef TURSO_VFS_SQLITE_H_
 #define TURSO_VFS_SQLITE_H_

@@ -20,7 +20,8 @@ Through ThroughOf(const sqlite3_vfs* vfs);
 int OpenMain(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, int* out_flags) {
   if (const std::shared_ptr<Database>& database = InternalDatabase();
       database != nullptr && database->path == name) {
-    return OpenGatedFile(name, file, flags, out_flags, std::make_unique<DatabaseUse>(database, false));
+    return OpenGatedFile(name, file, flags, out_flags,
+                         std::make_unique<DatabaseUse>(database, false));
   }
   if (std::unique_ptr<DatabaseUse> gated = UseGated(name)) {
     return OpenGatedFile(name, file, flags, out_flags, std::move(gated));
@@ -31,7 +32,8 @@ int OpenMain(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, 
     return CodeAtOpen(recognised.status());
   }
   if (!recognised->is_replica) return LowerVfs()->xOpen(LowerVfs(), name, file, flags, out_flags);
-  Result<std::unique_ptr<DatabaseUse>> use = UseReplica(name, recognised->options, recognised->missing);
+  Result<std::unique_ptr<DatabaseUse>> use =
+      UseReplica(name, recognised->options, recognised->missing);
   if (!use.ok()) {
     RememberOpenError(use.status());
     return CodeAtOpen(use.status());
@@ -59,7 +61,8 @@ bool IsLogOfOpenDatabase(const char* name) {
   std::string path = name;
   constexpr char kSuffix[] = "-wal";
   constexpr size_t kSuffixLength = sizeof kSuffix - 1;
-  if (path.size() <= kSuffixLength || path.compare(path.size() - kSuffixLength, kSuffixLength, kSuffix) != 0) {
+  if (path.size() <= kSuffixLength ||
+      path.compare(path.size() - kSuffixLength, kSuffixLength, kSuffix) != 0) {
     return false;
   }
   path.resize(path.size() - kSuffixLength);
@@ -86,11 +89,14 @@ Symbol DlSym(sqlite3_vfs*, void* library, const char* symbol) {
   return LowerVfs()->xDlSym(LowerVfs(), library, symbol);
 }
 void DlClose(sqlite3_vfs*, void* library) { LowerVfs()->xDlClose(LowerVfs(), library); }
-int Randomness(sqlite3_vfs*, int size, char* out) { return LowerVfs()->xRandomness(LowerVfs(), size, out); }
+int Randomness(sqlite3_vfs*, int size, char* out) {
+  return LowerVfs()->xRandomness(LowerVfs(), size, out);
+}
 int Sleep(sqlite3_vfs*, int microseconds) { return LowerVfs()->xSleep(LowerVfs(), microseconds); }
 int CurrentTime(sqlite3_vfs*, double* out) { return LowerVfs()->xCurrentTime(LowerVfs(), out); }
 int GetLastError(sqlite3_vfs*, int size, char* out) {
-  return LowerVfs()->xGetLastError == nullptr ? 0 : LowerVfs()->xGetLastError(LowerVfs(), size, out);
+  return LowerVfs()->xGetLastError == nullptr ? 0
+                                              : LowerVfs()->xGetLastError(LowerVfs(), size, out);
 }
 int CurrentTimeInt64(sqlite3_vfs*, sqlite3_int64* out) {
   return LowerVfs()->xCurrentTimeInt64(LowerVfs(), out);
@@ -108,7 +114,9 @@ const char* NextSystemCall(sqlite3_vfs*, const char* name) {
 sqlite3_vfs g_named;
 sqlite3_vfs g_default;
 
-Through ThroughOf(const sqlite3_vfs* vfs) { return vfs == &g_named ? Through::kName : Through::kDefault; }
+Through ThroughOf(const sqlite3_vfs* vfs) {
+  return vfs == &g_named ? Through::kName : Through::kDefault;
+}
 
 void Fill(sqlite3_vfs* vfs, const char* name) {
   const sqlite3_vfs* lower = LowerVfs();
@@ -129,7 +137,8 @@ void Fill(sqlite3_vfs* vfs, const char* name) {
   vfs->xSleep = Sleep;
   vfs->xCurrentTime = CurrentTime;
   vfs->xGetLastError = GetLastError;
-  if (vfs->iVersion >= 2 && lower->xCurrentTimeInt64 != nullptr) vfs->xCurrentTimeInt64 = CurrentTimeInt64;
+  if (vfs->iVersion >= 2 && lower->xCurrentTimeInt64 != nullptr)
+    vfs->xCurrentTimeInt64 = CurrentTimeInt64;
   if (vfs->iVersion >= 3) {
     vfs->xSetSystemCall = SetSystemCall;
     vfs->xGetSystemCall = GetSystemCall;

@@ -1,9 +1,9 @@
 // The writes to the WAL, and in them the commit.
 //
-// SQLite writes a frame as its 24-byte header and then its page (walWriteOneFrame in wal.c); it may rewrite pages of
-// earlier frames of the same transaction in place, and then, behind the commit frame, all headers from the first such
-// frame on (walRewriteChecksums). When the page of the commit frame arrives, every page is final, whatever becomes of
-// the checksums.
+// SQLite writes a frame as its 24-byte header and then its page (walWriteOneFrame in wal.c); it may
+// rewrite pages of earlier frames of the same transaction in place, and then, behind the commit
+// frame, all headers from the first such frame on (walRewriteChecksums). When the page of the
+// commit frame arrives, every page is final, whatever becomes of the checksums.
 
 #include <algorithm>
 
@@ -31,7 +31,8 @@ FrameNo FrameAt(uint64_t offset, uint32_t page_size) {
 }
 
 int WriteBelow(sqlite3_file* lower, const void* bytes, size_t count, uint64_t offset) {
-  return lower->pMethods->xWrite(lower, bytes, static_cast<int>(count), static_cast<sqlite3_int64>(offset));
+  return lower->pMethods->xWrite(lower, bytes, static_cast<int>(count),
+                                 static_cast<sqlite3_int64>(offset));
 }
 
 // All frames of the transaction are in the file but the header of the last.
@@ -40,7 +41,8 @@ Result<PageSet> TransactionPages(Session* session, const void* last_page, FrameP
   WalIndex index(&*session->files);
   Result<std::optional<WalIndexHeader>> header = index.ReadHeader();
   if (!header.ok()) return header.status();
-  if (!header->has_value()) return Status(Code::kIo, "the wal-index is not readable inside a transaction");
+  if (!header->has_value())
+    return Status(Code::kIo, "the wal-index is not readable inside a transaction");
   plan->base = FrameNo{(*header)->frames};
   plan->last = FrameAt(session->held_offset, session->page_size);
   std::array<uint8_t, kWalHeaderBytes> log_header{};
@@ -48,7 +50,8 @@ Result<PageSet> TransactionPages(Session* session, const void* last_page, FrameP
   std::copy_n(log_header.begin() + 16, plan->salts.size(), plan->salts.begin());
   if (plan->last <= plan->base) return Status(Code::kIo, "a commit frame inside the committed log");
 
-  // An index block for the new frames is made now, so that nothing is left to fail for want of space afterwards.
+  // An index block for the new frames is made now, so that nothing is left to fail for want of
+  // space afterwards.
   constexpr uint32_t kFramesInBlock0 = 4062;
   constexpr uint32_t kFramesInBlock = 4096;
   int block = plan->last.value <= kFramesInBlock0
@@ -73,7 +76,8 @@ int Commit(Session* session, sqlite3_file* lower, const void* page) {
   FramePlan plan;
   Result<PageSet> pages = TransactionPages(session, page, &plan);
   if (!pages.ok()) {
-    Log(LogLevel::kError, "committing to " + (*session->database)->path + ": " + pages.status().text());
+    Log(LogLevel::kError,
+        "committing to " + (*session->database)->path + ": " + pages.status().text());
     return CodeAtCommit(pages.status());
   }
   Status agreed =
@@ -82,9 +86,10 @@ int Commit(Session* session, sqlite3_file* lower, const void* page) {
   session->agreed = true;
   code = WriteBelow(lower, session->held.data(), session->held.size(), session->held_offset);
   if (code != SQLITE_OK) {
-    Log(LogLevel::kError, "committing to " + (*session->database)->path +
-                              ": the primary has the transaction, but the local log could not be written; the next "
-                              "write or pull brings it");
+    Log(LogLevel::kError,
+        "committing to " + (*session->database)->path +
+            ": the primary has the transaction, but the local log could not be written; the next "
+            "write or pull brings it");
     return kIoErrOutcomeUnknown;
   }
   return SQLITE_OK;
@@ -92,13 +97,15 @@ int Commit(Session* session, sqlite3_file* lower, const void* page) {
 
 }  // namespace
 
-int WriteWal(Session* session, sqlite3_file* lower, const void* bytes, int count, sqlite3_int64 offset) {
+int WriteWal(Session* session, sqlite3_file* lower, const void* bytes, int count,
+             sqlite3_int64 offset) {
   auto at = static_cast<uint64_t>(offset);
   auto size = static_cast<size_t>(count);
   Piece piece = PieceAt(at, size, session->page_size);
   if (piece == Piece::kOther) {
-    Log(LogLevel::kError, "writing the WAL of " + (*session->database)->path + ": " + std::to_string(count) +
-                              " bytes at " + std::to_string(offset) + " are no part of a frame that we know");
+    Log(LogLevel::kError, "writing the WAL of " + (*session->database)->path + ": " +
+                              std::to_string(count) + " bytes at " + std::to_string(offset) +
+                              " are no part of a frame that we know");
     return SQLITE_IOERR_WRITE;
   }
   if (piece == Piece::kFrameHeader && !session->agreed) {
@@ -112,7 +119,8 @@ int WriteWal(Session* session, sqlite3_file* lower, const void* bytes, int count
       return SQLITE_OK;
     }
   }
-  if (piece == Piece::kPage && session->header_held && at == session->held_offset + kFrameHeaderBytes) {
+  if (piece == Piece::kPage && session->header_held &&
+      at == session->held_offset + kFrameHeaderBytes) {
     session->header_held = false;
     return Commit(session, lower, bytes);
   }

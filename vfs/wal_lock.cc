@@ -1,4 +1,5 @@
-// The locks of the wal-index, as the points of a transaction: https://sqlite.org/walformat.html#wal_locks
+// The locks of the wal-index, as the points of a transaction:
+// https://sqlite.org/walformat.html#wal_locks
 
 #include "src/base/log.h"
 #include "vfs/gated_file.h"
@@ -25,8 +26,8 @@ constexpr size_t kFramesAt = 16;
 constexpr size_t kFrameChecksumAt = 24;
 constexpr size_t kSaltsAt = 32;
 
-// The state of the log that a read transaction sees. SQLite compares the header once more after it has the lock, and
-// asks for the lock again if it has moved; so a torn copy here never lasts.
+// The state of the log that a read transaction sees. SQLite compares the header once more after it
+// has the lock, and asks for the lock again if it has moved; so a torn copy here never lasts.
 void NoteSnapshot(Session* session) {
   const volatile uint8_t* index = session->index;
   if (index == nullptr) return;
@@ -52,14 +53,16 @@ Reads Reading(const Session* session) {
 int BeginWrite(Session* session) {
   Database& database = **session->database;
   if (session->generation != ForkGeneration()) {
-    Log(LogLevel::kError, "writing " + database.path +
-                              ": this connection was opened before fork(); open one of your own in the child");
+    Log(LogLevel::kError,
+        "writing " + database.path +
+            ": this connection was opened before fork(); open one of your own in the child");
     return SQLITE_READONLY;
   }
   if (WritesElsewhere(session)) {
-    Log(LogLevel::kError, "writing " + database.path +
-                              ": another replica is being written in this transaction, and no primary could make the "
-                              "two atomic; commit between them");
+    Log(LogLevel::kError,
+        "writing " + database.path +
+            ": another replica is being written in this transaction, and no primary could make the "
+            "two atomic; commit between them");
     return SQLITE_READONLY;
   }
   int code = Below(session, kWrite, 1, kLockExclusive);
@@ -83,8 +86,9 @@ void EndWrite(Session* session) {
   (**session->database).gate->Leave(&*session->files);
 }
 
-// SQLite up to 3.51.2 restarts the log without the CHECKPOINT lock, so that a checkpointer that read the header before
-// goes on with stale numbers. Taking the lock for it closes that; SQLite just appends when told that it is busy.
+// SQLite up to 3.51.2 restarts the log without the CHECKPOINT lock, so that a checkpointer that
+// read the header before goes on with stale numbers. Taking the lock for it closes that; SQLite
+// just appends when told that it is busy.
 int LockForRestart(Session* session) {
   if (!session->checkpoint_held) {
     int code = Below(session, kCheckpoint, 1, kLockExclusive);
@@ -122,7 +126,8 @@ int LockShared(Session* session, int first, int count, int flags) {
 }
 
 int LockExclusive(Session* session, int first, int count, int flags) {
-  // A write: it has a snapshot, and is no checkpoint. A checkpoint holds CHECKPOINT; recovery holds neither.
+  // A write: it has a snapshot, and is no checkpoint. A checkpoint holds CHECKPOINT; recovery holds
+  // neither.
   if (first == kWrite && count == 1 && session->read_locks != 0 && !session->checkpoint_held) {
     return BeginWrite(session);
   }

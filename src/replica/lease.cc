@@ -1,11 +1,12 @@
-// The lease: held by the replica, whichever of its processes writes, and told to the others through the sidecar.
+// The lease: held by the replica, whichever of its processes writes, and told to the others through
+// the sidecar.
 //
 //   lease_fence 0                      none
 //   lease_fence f, idle_since 0        a transaction runs under it
 //   lease_fence f, idle_since t        resting since t: the next transaction takes it without asking,
 //                                      or the process lease_pid gives it back
-// Whoever moves idle_since away from t has the lease. All of this is fairness and speed: a commit under a lease that
-// is gone is decided by the primary's compare-and-swap like any other.
+// Whoever moves idle_since away from t has the lease. All of this is fairness and speed: a commit
+// under a lease that is gone is decided by the primary's compare-and-swap like any other.
 
 #include <signal.h>
 #include <unistd.h>
@@ -85,8 +86,8 @@ void ReplicaImpl::KeepLease() {
   }
 }
 
-// Renews the lease of a running transaction, gives back one that has rested. How long to wait for the next time; zero
-// when there is nothing to keep.
+// Renews the lease of a running transaction, gives back one that has rested. How long to wait for
+// the next time; zero when there is nothing to keep.
 Duration ReplicaImpl::KeepOnce(Remote* remote) {
   SharedState& shared = sidecar_->shared();
   const uint64_t fence = shared.lease_fence.load();
@@ -124,7 +125,8 @@ void ReplicaImpl::ReleaseRestingLease(Remote* remote, Duration timeout) {
   SharedState& shared = sidecar_->shared();
   uint64_t fence = shared.lease_fence.load();
   int64_t since = shared.lease_idle_since.load();
-  if (fence == 0 || since == 0 || shared.lease_pid.load() != static_cast<uint32_t>(getpid())) return;
+  if (fence == 0 || since == 0 || shared.lease_pid.load() != static_cast<uint32_t>(getpid()))
+    return;
   if (!shared.lease_idle_since.compare_exchange_strong(since, 0)) return;
   shared.lease_fence.compare_exchange_strong(fence, 0);
   if (Instant{shared.lease_until.load()} < Instant::Now()) return;

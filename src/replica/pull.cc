@@ -9,12 +9,14 @@ namespace turso {
 
 namespace {
 
-constexpr Duration kFollowWait = milliseconds(900);   // A follower hears from the primary at least once a second.
-constexpr Duration kElection = milliseconds(250);     // How often those who do not pull ask whether they should.
+constexpr Duration kFollowWait =
+    milliseconds(900);  // A follower hears from the primary at least once a second.
+constexpr Duration kElection =
+    milliseconds(250);  // How often those who do not pull ask whether they should.
 constexpr Duration kRetryMin = milliseconds(100);
 constexpr Duration kRetryMax = seconds(2);
 constexpr Duration kLockPatience = seconds(2);
-constexpr uint32_t kLongLog = 1000;                   // Frames; as SQLite's own wal_autocheckpoint.
+constexpr uint32_t kLongLog = 1000;  // Frames; as SQLite's own wal_autocheckpoint.
 
 }  // namespace
 
@@ -93,7 +95,8 @@ Result<WalIndexHeader> ReplicaImpl::OwnHeader() {
   }
 }
 
-// Where to pull from. Usually the record says; if the log is in another state, that is cleared up under WRITE.
+// Where to pull from. Usually the record says; if the log is in another state, that is cleared up
+// under WRITE.
 Result<Revision> ReplicaImpl::KnownRevision(Remote* remote, const Call& call) {
   Result<WalIndexHeader> header = OwnHeader();
   if (!header.ok()) return header.status();
@@ -101,7 +104,8 @@ Result<Revision> ReplicaImpl::KnownRevision(Remote* remote, const Call& call) {
   if (!record.ok()) return record.status();
   const WalPosition position = header->position();
   if (record->intent.kind == IntentKind::kNone &&
-      (position == record->current_position || (position.frames == 0 && record->current_in_database))) {
+      (position == record->current_position ||
+       (position.frames == 0 && record->current_in_database))) {
     return record->current;
   }
   Revision current;
@@ -152,7 +156,8 @@ Result<Revision> ReplicaImpl::PullAndApply(Remote* remote, Duration wait, const 
   if (!reached.ok()) return reached.status().While("pulling from " + options_.url);
   if (!(*reached == *since)) {
     if (news.pages().empty()) {
-      return Status(Code::kCorrupt, "pulling from " + options_.url + ": a new revision without pages");
+      return Status(Code::kCorrupt,
+                    "pulling from " + options_.url + ": a new revision without pages");
     }
     TURSO_RETURN_IF_ERROR(ApplyPulled(&news.pages(), *since, *reached));
   }
@@ -161,7 +166,8 @@ Result<Revision> ReplicaImpl::PullAndApply(Remote* remote, Duration wait, const 
 }
 
 Result<Revision> ReplicaImpl::Sync(const Interrupted& interrupted) {
-  if (abandoned_) return Status(Code::kInvalid, path_ + ": the replica was open at a fork(); it is the parent's");
+  if (abandoned_)
+    return Status(Code::kInvalid, path_ + ": the replica was open at a fork(); it is the parent's");
   for (int turn = 0;; turn++) {
     Result<Revision> reached = Status(Code::kBusy, "");
     {
@@ -169,7 +175,8 @@ Result<Revision> ReplicaImpl::Sync(const Interrupted& interrupted) {
       reached = PullAndApply(caller_.get(), Duration{}, CallWith(interrupted));
     }
     if (reached.ok()) NoteReached();
-    if (!reached.ok() && (reached.status().code() != Code::kBusy || turn == 4)) Note(reached.status());
+    if (!reached.ok() && (reached.status().code() != Code::kBusy || turn == 4))
+      Note(reached.status());
     if (reached.ok() || reached.status().code() != Code::kBusy || turn == 4) {
       if (reached.ok()) CheckpointIfLong();
       return reached;
@@ -190,7 +197,8 @@ void ReplicaImpl::CheckpointIfLong() {
 
 Duration ReplicaImpl::FollowOnce(Remote* remote) {
   const bool follow = options_.sync == SyncMode::kFollow;
-  Result<Revision> reached = PullAndApply(remote, follow ? kFollowWait : Duration{}, CallWith(nullptr));
+  Result<Revision> reached =
+      PullAndApply(remote, follow ? kFollowWait : Duration{}, CallWith(nullptr));
   if (reached.ok()) {
     NoteReached();
     CheckpointIfLong();

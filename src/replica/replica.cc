@@ -41,7 +41,10 @@ Result<std::shared_ptr<Replica>> Replica::Open(const std::string& database, cons
 
 ReplicaImpl::ReplicaImpl(std::string path, Options options, std::unique_ptr<Sidecar> sidecar,
                          std::unique_ptr<ReplicaHost> host)
-    : path_(std::move(path)), options_(std::move(options)), sidecar_(std::move(sidecar)), host_(std::move(host)) {}
+    : path_(std::move(path)),
+      options_(std::move(options)),
+      sidecar_(std::move(sidecar)),
+      host_(std::move(host)) {}
 
 ReplicaImpl::~ReplicaImpl() { Stop(); }
 
@@ -68,8 +71,9 @@ Status ReplicaImpl::MoveTo(const std::string& url) {
     return identity.status().While("moving the replica " + path_ + " to " + url);
   }
   if (identity->database_id != database_id_) {
-    return Status(Code::kInvalid, path_ + " is a replica of database " + database_id_ + ", but at " + url +
-                                      " is another one (" + identity->database_id +
+    return Status(Code::kInvalid, path_ + " is a replica of database " + database_id_ +
+                                      ", but at " + url + " is another one (" +
+                                      identity->database_id +
                                       "); give the replica of that one a name of its own");
   }
   return WithWriteLock(seconds(2), [&](WalFiles*) {
@@ -146,7 +150,8 @@ Result<Revision> ReplicaImpl::RevisionAt(const WalPosition& position) {
   if (std::optional<Revision> revision = sidecar_->Recall(place)) return *revision;
   Result<SidecarRecord> record = sidecar_->Read();
   if (!record.ok()) return record.status();
-  if (position == record->current_position || (position.frames == 0 && record->current_in_database)) {
+  if (position == record->current_position ||
+      (position.frames == 0 && record->current_in_database)) {
     return record->current;
   }
   const Intent& intent = record->intent;
@@ -154,10 +159,12 @@ Result<Revision> ReplicaImpl::RevisionAt(const WalPosition& position) {
       position.salts == intent.frames.salts && position.frames == intent.frames.last.value) {
     return intent.target;
   }
-  return Status(Code::kNotFound, path_ + ": the revision of a snapshot this old is not known any more");
+  return Status(Code::kNotFound,
+                path_ + ": the revision of a snapshot this old is not known any more");
 }
 
-Result<bool> ReplicaImpl::WaitFor(const Revision& revision, Duration timeout, const Interrupted& interrupted) {
+Result<bool> ReplicaImpl::WaitFor(const Revision& revision, Duration timeout,
+                                  const Interrupted& interrupted) {
   const Instant deadline = Instant::Now() + timeout;
   Revision compared;
   for (;;) {
@@ -176,11 +183,13 @@ Result<bool> ReplicaImpl::WaitFor(const Revision& revision, Duration timeout, co
       if (!order.ok() && order.status().code() == Code::kInvalid) return order.status();
     }
     if (Instant::Now() >= deadline) return false;
-    if (interrupted && interrupted()) return Status(Code::kInterrupted, "waiting for a revision: interrupted");
+    if (interrupted && interrupted())
+      return Status(Code::kInterrupted, "waiting for a revision: interrupted");
     if (options_.sync == SyncMode::kFollow) {
       std::this_thread::sleep_for(milliseconds(2));
     } else {
-      (void)Sync(interrupted);  // Whoever waits wants it; what fails now may go well until the deadline.
+      (void)Sync(
+          interrupted);  // Whoever waits wants it; what fails now may go well until the deadline.
       std::this_thread::sleep_for(milliseconds(20));
     }
   }
@@ -201,14 +210,16 @@ ReplicaStatus ReplicaImpl::status() {
   ReplicaStatus status;
   SharedState& shared = sidecar_->shared();
   status.path = path_;
-  if (Result<Revision> revision = CurrentRevision(); revision.ok()) status.revision = revision->text();
+  if (Result<Revision> revision = CurrentRevision(); revision.ok())
+    status.revision = revision->text();
   if (std::optional<Duration> lag = Lag()) status.lag_ms = *lag / milliseconds(1);
   if (int64_t sync = shared.last_sync.load(); sync != 0) {
     status.last_sync_ms = (Instant::Now() - Instant{sync}) / milliseconds(1);
   }
-  status.lease = shared.lease_fence.load() == 0 || Instant{shared.lease_until.load()} < Instant::Now() ? "none"
-                 : shared.lease_idle_since.load() == 0                                                 ? "held"
-                                                                                                       : "idle";
+  status.lease =
+      shared.lease_fence.load() == 0 || Instant{shared.lease_until.load()} < Instant::Now() ? "none"
+      : shared.lease_idle_since.load() == 0                                                 ? "held"
+                                            : "idle";
   if (Result<WalIndexHeader> header = OwnHeader(); header.ok()) {
     std::lock_guard lock(files_mutex_);
     Result<uint64_t> size = own_files_->DatabaseSize();
@@ -234,7 +245,10 @@ ReplicaStatus ReplicaImpl::status() {
   status.commits = counters_.commits;
   status.conflicts = counters_.conflicts;
   status.last_error = last_error_;
-  status.state = shared.unsettled.load() != 0 ? "settling" : offline_ ? "offline" : stale_ ? "stale" : "live";
+  status.state = shared.unsettled.load() != 0 ? "settling"
+                 : offline_                   ? "offline"
+                 : stale_                     ? "stale"
+                                              : "live";
   return status;
 }
 

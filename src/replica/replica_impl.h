@@ -1,5 +1,6 @@
-// The one Replica there is, in parts: replica.cc (opening, asking), standing.cc (which revision the files show, and what
-// to do when that is not known), write.cc (a write transaction), pull.cc (pages from the primary), lease.cc.
+// The one Replica there is, in parts: replica.cc (opening, asking), standing.cc (which revision the
+// files show, and what to do when that is not known), write.cc (a write transaction), pull.cc
+// (pages from the primary), lease.cc.
 //
 // Locks, in the order in which they are taken:
 //   WRITE of the wal-index   the sidecar's record and the log may change only under it; it belongs to a WalFiles
@@ -49,7 +50,8 @@ class ReplicaImpl : public Replica {
   Result<Revision> Sync(const Interrupted& interrupted) override;
   Result<Revision> CurrentRevision() override;
   Result<Revision> RevisionAt(const WalPosition& position) override;
-  Result<bool> WaitFor(const Revision& revision, Duration timeout, const Interrupted& interrupted) override;
+  Result<bool> WaitFor(const Revision& revision, Duration timeout,
+                       const Interrupted& interrupted) override;
   std::optional<Duration> Lag() override;
   std::optional<std::string> LastError() override;
   ReplicaStatus status() override;
@@ -78,16 +80,16 @@ class ReplicaImpl : public Replica {
 
   // standing.cc. All with WRITE held.
   Result<WalIndexHeader> Header(WalFiles* files);
-  // The record, made true for the log as it is found: `current` is the revision that the files show. Asks the primary
-  // only if a commit is unsettled or nothing explains the log.
+  // The record, made true for the log as it is found: `current` is the revision that the files
+  // show. Asks the primary only if a commit is unsettled or nothing explains the log.
   Result<SidecarRecord> Stand(WalFiles* files, Remote* remote, const Call& call);
   // The same without the primary: nothing if that is not possible.
   Result<std::optional<SidecarRecord>> StandAlone(WalFiles* files, const WalIndexHeader& header);
   Result<bool> Explains(WalFiles* files, const WalIndexHeader& header, const SidecarRecord& record);
-  Status SettleIntent(SidecarRecord* record, bool frames_present, const WalIndexHeader& header, Remote* remote,
-                      const Call& call);
-  Status Repair(WalFiles* files, const WalIndexHeader& header, SidecarRecord* record, Remote* remote,
-                const Call& call);
+  Status SettleIntent(SidecarRecord* record, bool frames_present, const WalIndexHeader& header,
+                      Remote* remote, const Call& call);
+  Status Repair(WalFiles* files, const WalIndexHeader& header, SidecarRecord* record,
+                Remote* remote, const Call& call);
   Status SetAside(WalFiles* files, const WalIndexHeader& header, uint32_t page_size);
   void RememberState(const WalIndexHeader& header, const Revision& revision);
   Status Promote(WalFiles* files, SidecarRecord* record);
@@ -96,7 +98,8 @@ class ReplicaImpl : public Replica {
   // pull.cc
   void Follow();
   Duration FollowOnce(Remote* remote);
-  // Pulls through `remote` what is newer and applies it. kBusy if WRITE was not to be had, or others were faster.
+  // Pulls through `remote` what is newer and applies it. kBusy if WRITE was not to be had, or
+  // others were faster.
   Result<Revision> PullAndApply(Remote* remote, Duration wait, const Call& call);
   Status ApplyPulled(PageSet* pages, const Revision& since, const Revision& target);
   // Holds WRITE through apply_files_ for `body`; kBusy at the deadline.
@@ -108,7 +111,8 @@ class ReplicaImpl : public Replica {
   // write.cc
   Status CatchUp(WalFiles* files, Write* write, const Interrupted& interrupted);
   Status Send(const PageSet& pages, Write* write, uint64_t number, const Interrupted& interrupted);
-  Status SettleSent(Write* write, Instant deadline, const Status& why, const Interrupted& interrupted);
+  Status SettleSent(Write* write, Instant deadline, const Status& why,
+                    const Interrupted& interrupted);
 
   // lease.cc
   bool TakeIdleLease(uint64_t* fence);

@@ -1,8 +1,9 @@
 // Which revision the files show.
 //
-// The record names a revision for one exact state of the log. When the log is in another state, an intent may explain
-// it: a pull or a commit that was published while the record was not yet brought up. What nothing explains was not
-// done by us, or was lost with the machine's power; then the primary's page hashes tell what differs.
+// The record names a revision for one exact state of the log. When the log is in another state, an
+// intent may explain it: a pull or a commit that was published while the record was not yet brought
+// up. What nothing explains was not done by us, or was lost with the machine's power; then the
+// primary's page hashes tell what differs.
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -18,10 +19,12 @@ namespace turso {
 
 namespace {
 
-constexpr size_t kWriteVersion = 18;  // https://sqlite.org/fileformat2.html#file_format_version_numbers
+constexpr size_t kWriteVersion =
+    18;  // https://sqlite.org/fileformat2.html#file_format_version_numbers
 constexpr uint8_t kNotForOthers = 3;
 
-// For the ring: which commit of which log. The checksum of a commit frame is not known before SQLite has written it.
+// For the ring: which commit of which log. The checksum of a commit frame is not known before
+// SQLite has written it.
 WalPosition Place(const Salts& salts, uint32_t frames) {
   return frames == 0 ? WalPosition{} : WalPosition{salts, frames, {}};
 }
@@ -32,7 +35,8 @@ Result<WalIndexHeader> ReplicaImpl::Header(WalFiles* files) {
   WalIndex index(files);
   Result<std::optional<WalIndexHeader>> header = index.ReadHeader();
   if (!header.ok()) return header.status().While("reading the wal-index of " + path_);
-  if (!header->has_value()) return Status(Code::kBusy, path_ + ": SQLite must recover the wal-index first");
+  if (!header->has_value())
+    return Status(Code::kBusy, path_ + ": SQLite must recover the wal-index first");
   return **header;
 }
 
@@ -42,17 +46,20 @@ void ReplicaImpl::RememberState(const WalIndexHeader& header, const Revision& re
   if (!known.has_value() || !(*known == revision)) sidecar_->Remember(place, revision);
 }
 
-Result<bool> ReplicaImpl::Explains(WalFiles* files, const WalIndexHeader& header, const SidecarRecord& record) {
+Result<bool> ReplicaImpl::Explains(WalFiles* files, const WalIndexHeader& header,
+                                   const SidecarRecord& record) {
   const Intent& intent = record.intent;
   if (intent.kind == IntentKind::kNone || header.frames == 0) return false;
-  if (header.salts != intent.frames.salts || header.frames != intent.frames.last.value) return false;
-  Result<PageSet> pages =
-      CollectFrames(files, header.page_size, intent.frames.base, intent.frames.last, header.db_size);
+  if (header.salts != intent.frames.salts || header.frames != intent.frames.last.value)
+    return false;
+  Result<PageSet> pages = CollectFrames(files, header.page_size, intent.frames.base,
+                                        intent.frames.last, header.db_size);
   if (!pages.ok()) return pages.status();
   return pages->Hash() == intent.page_set_hash;
 }
 
-Result<std::optional<SidecarRecord>> ReplicaImpl::StandAlone(WalFiles* files, const WalIndexHeader& header) {
+Result<std::optional<SidecarRecord>> ReplicaImpl::StandAlone(WalFiles* files,
+                                                             const WalIndexHeader& header) {
   Result<SidecarRecord> record = sidecar_->Read();
   if (!record.ok()) return record.status();
   const WalPosition position = header.position();
@@ -89,34 +96,39 @@ Result<SidecarRecord> ReplicaImpl::Stand(WalFiles* files, Remote* remote, const 
   Result<SidecarRecord> record = sidecar_->Read();
   if (!record.ok()) return record.status();
   const WalPosition position = header->position();
-  bool known = position == record->current_position || (position.frames == 0 && record->current_in_database);
+  bool known =
+      position == record->current_position || (position.frames == 0 && record->current_in_database);
   if (record->intent.kind == IntentKind::kCommit) {
     Result<bool> explained = Explains(files, *header, *record);
     if (!explained.ok()) return explained.status();
     TURSO_RETURN_IF_ERROR(SettleIntent(&*record, *explained, *header, remote, call));
-    known = record->current_position == position || (position.frames == 0 && record->current_in_database);
+    known = record->current_position == position ||
+            (position.frames == 0 && record->current_in_database);
   }
   if (!known) TURSO_RETURN_IF_ERROR(Repair(files, *header, &*record, remote, call));
   return record;
 }
 
 // (R5)
-Status ReplicaImpl::SettleIntent(SidecarRecord* record, bool frames_present, const WalIndexHeader& header,
-                                 Remote* remote, const Call& call) {
-  Result<SettleAnswer> answer = remote->Settle({record->replica_id, record->intent.commit_number}, call);
+Status ReplicaImpl::SettleIntent(SidecarRecord* record, bool frames_present,
+                                 const WalIndexHeader& header, Remote* remote, const Call& call) {
+  Result<SettleAnswer> answer =
+      remote->Settle({record->replica_id, record->intent.commit_number}, call);
   if (!answer.ok()) {
-    return answer.status().While("settling an earlier commit of " + path_ + " whose outcome is unknown");
+    return answer.status().While("settling an earlier commit of " + path_ +
+                                 " whose outcome is unknown");
   }
   const bool committed = answer->outcome == SettleOutcome::kCommitted;
-  // The header of a commit is written only after the primary's yes; frames that stand for a refused one are a riddle
-  // that the comparison with the primary solves.
+  // The header of a commit is written only after the primary's yes; frames that stand for a refused
+  // one are a riddle that the comparison with the primary solves.
   if (committed && frames_present) {
     record->current = answer->revision;
     record->current_position = header.position();
     record->current_in_database = false;
   }
-  Log(LogLevel::kWarning, path_ + ": a commit whose outcome was unknown " +
-                              (committed ? "is at the primary" : "was refused and will never be at the primary"));
+  Log(LogLevel::kWarning,
+      path_ + ": a commit whose outcome was unknown " +
+          (committed ? "is at the primary" : "was refused and will never be at the primary"));
   record->intent = Intent{};
   TURSO_RETURN_IF_ERROR(sidecar_->Write(record, Sync::kYes));
   sidecar_->shared().unsettled.store(0);
@@ -140,13 +152,15 @@ Status ReplicaImpl::BeforeRestart(WalFiles* files) {
   if (header->frames == 0) return OkStatus();
   Result<std::optional<SidecarRecord>> record = StandAlone(files, *header);
   if (!record.ok()) return record.status();
-  if (!record->has_value()) return Status(Code::kBusy, path_ + ": what its log holds is not settled yet");
+  if (!record->has_value())
+    return Status(Code::kBusy, path_ + ": what its log holds is not settled yet");
   TURSO_RETURN_IF_ERROR(Promote(files, &**record));
   write_.record = **record;
   return OkStatus();
 }
 
-Status ReplicaImpl::ApplyPages(WalFiles* files, PageSet* pages, const Revision& target, SidecarRecord* record) {
+Status ReplicaImpl::ApplyPages(WalFiles* files, PageSet* pages, const Revision& target,
+                               SidecarRecord* record) {
   pages->Trim();
   const size_t count = pages->size();
   if (pages->Find(PageNo{1}) != nullptr) pages->Slot(PageNo{1})[kWriteVersion] = kNotForOthers;
@@ -185,32 +199,40 @@ Status ReplicaImpl::SetAside(WalFiles* files, const WalIndexHeader& header, uint
   struct stat like;
   const mode_t mode = stat(path_.c_str(), &like) == 0 ? like.st_mode & 0777 : 0600;
   const int fd = open(aside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-  if (fd < 0) return Status(Code::kIo, "setting aside a copy of " + path_ + " as " + aside + ": cannot create it");
+  if (fd < 0)
+    return Status(Code::kIo,
+                  "setting aside a copy of " + path_ + " as " + aside + ": cannot create it");
   Bytes image(page_size);
   Status copied = OkStatus();
   for (uint32_t page = 1; copied.ok() && page <= header.db_size; page++) {
     copied = ReadPage(files, header, PageNo{page}, image);
     if (copied.ok() && page == 1) image[kWriteVersion] = 2;
-    if (copied.ok() && pwrite(fd, image.data(), image.size(), static_cast<off_t>(page - 1) * page_size) !=
-                           static_cast<ssize_t>(image.size())) {
-      copied = Status(Code::kIo, "setting aside a copy of " + path_ + " as " + aside + ": cannot write it");
+    if (copied.ok() &&
+        pwrite(fd, image.data(), image.size(), static_cast<off_t>(page - 1) * page_size) !=
+            static_cast<ssize_t>(image.size())) {
+      copied = Status(Code::kIo,
+                      "setting aside a copy of " + path_ + " as " + aside + ": cannot write it");
     }
   }
-  if (copied.ok() && fsync(fd) != 0) copied = Status(Code::kIo, "setting aside " + aside + ": cannot sync it");
+  if (copied.ok() && fsync(fd) != 0)
+    copied = Status(Code::kIo, "setting aside " + aside + ": cannot sync it");
   close(fd);
   if (!copied.ok()) {
     unlink(aside.c_str());
     return copied;
   }
-  Log(LogLevel::kWarning, path_ + " holds what its primary does not have: it was changed without the VFS turso, or the "
-                                  "primary went back in time. It is kept as " + aside +
-                              ", and the replica is brought to its primary's state");
-  Note(Status(Code::kInvalid, path_ + " held what its primary does not have; a copy is kept as " + aside));
+  Log(LogLevel::kWarning,
+      path_ +
+          " holds what its primary does not have: it was changed without the VFS turso, or the "
+          "primary went back in time. It is kept as " +
+          aside + ", and the replica is brought to its primary's state");
+  Note(Status(Code::kInvalid,
+              path_ + " held what its primary does not have; a copy is kept as " + aside));
   return OkStatus();
 }
 
-Status ReplicaImpl::Repair(WalFiles* files, const WalIndexHeader& found, SidecarRecord* record, Remote* remote,
-                           const Call& call) {
+Status ReplicaImpl::Repair(WalFiles* files, const WalIndexHeader& found, SidecarRecord* record,
+                           Remote* remote, const Call& call) {
   WalIndexHeader header = found;
   if (header.frames == 0) {
     // Without frames the header tells no size; the file does.
@@ -220,7 +242,8 @@ Status ReplicaImpl::Repair(WalFiles* files, const WalIndexHeader& found, Sidecar
     header.db_size = static_cast<uint32_t>(*size / record->page_size);
   }
   const std::string doing = "comparing " + path_ + " with its primary";
-  // What the primary changed since the durable revision may rightly differ; what else differs is a foreign hand's.
+  // What the primary changed since the durable revision may rightly differ; what else differs is a
+  // foreign hand's.
   PageCollector expected;
   bool anything_may_differ = record->durable.empty();
   bool related = true;
@@ -263,7 +286,8 @@ Status ReplicaImpl::Repair(WalFiles* files, const WalIndexHeader& found, Sidecar
   record->durable = Revision{};
   TURSO_RETURN_IF_ERROR(ApplyPages(files, &fresh.pages(), *at, record));
   Log(LogLevel::kWarning, path_ + ": " + std::to_string(different.size()) + " of " +
-                              std::to_string(theirs->hashes.size()) + " pages were brought anew from the primary");
+                              std::to_string(theirs->hashes.size()) +
+                              " pages were brought anew from the primary");
   return OkStatus();
 }
 

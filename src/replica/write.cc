@@ -9,13 +9,15 @@ namespace turso {
 
 namespace {
 
-// More than this of catching up is for the background: the application gets its lock back meanwhile.
+// More than this of catching up is for the background: the application gets its lock back
+// meanwhile.
 constexpr Duration kCatchUpMax = seconds(1);
 
 }  // namespace
 
 Status ReplicaImpl::Enter(WalFiles* files, const Interrupted& interrupted) {
-  if (abandoned_) return Status(Code::kInvalid, path_ + ": the replica was open at a fork(); it is the parent's");
+  if (abandoned_)
+    return Status(Code::kInvalid, path_ + ": the replica was open at a fork(); it is the parent's");
   write_ = Write{};
   Status entered = CatchUp(files, &write_, interrupted);
   if (!entered.ok()) {
@@ -40,7 +42,8 @@ Status ReplicaImpl::CatchUp(WalFiles* files, Write* write, const Interrupted& in
   const Instant asked = Instant::Now();
   LeaseRequest request{write->record.replica_id, write->record.current};
   Result<LeaseAnswer> lease = caller_->AcquireLease(request, &news, call);
-  if (!lease.ok()) return lease.status().While("asking " + options_.url + " for the right to write");
+  if (!lease.ok())
+    return lease.status().While("asking " + options_.url + " for the right to write");
   NoteReached();
   HoldLease(*lease, asked);
   write->fence = lease->fence;
@@ -61,7 +64,8 @@ Status ReplicaImpl::CatchUp(WalFiles* files, Write* write, const Interrupted& in
     }
     reached = *pulled;
   }
-  if (news.pages().empty()) return Status(Code::kCorrupt, options_.url + " told of a new revision without pages");
+  if (news.pages().empty())
+    return Status(Code::kCorrupt, options_.url + " told of a new revision without pages");
   TURSO_RETURN_IF_ERROR(ApplyPages(files, &news.pages(), reached, &write->record));
   sidecar_->shared().last_contact.store(asked.nanoseconds);
   return OkStatus();
@@ -81,7 +85,8 @@ Status ReplicaImpl::Commit(WalFiles*, const PageSet& pages, const FramePlan& fra
   if (sent.ok()) {
     record.intent.kind = IntentKind::kCommitted;
     sidecar_->Remember(WalPosition{frames.salts, frames.last.value, {}}, record.intent.target);
-    // Lost to a power cut it is settled again; lost to a full disk it must not make the commit look refused.
+    // Lost to a power cut it is settled again; lost to a full disk it must not make the commit look
+    // refused.
     if (Status noted = sidecar_->Write(&record, turso::Sync::kNo); !noted.ok()) Note(noted);
     write.committed = true;
     return OkStatus();
@@ -101,7 +106,8 @@ Status ReplicaImpl::Commit(WalFiles*, const PageSet& pages, const FramePlan& fra
   return sent;
 }
 
-Status ReplicaImpl::Send(const PageSet& pages, Write* write, uint64_t number, const Interrupted& interrupted) {
+Status ReplicaImpl::Send(const PageSet& pages, Write* write, uint64_t number,
+                         const Interrupted& interrupted) {
   const SidecarRecord& record = write->record;
   const Instant deadline = Instant::Now() + options_.timeout;
   Transaction transaction{{record.replica_id, number}, record.current, write->fence, &pages};
@@ -139,8 +145,9 @@ Status ReplicaImpl::SettleSent(Write* write, Instant deadline, const Status& why
     if (answer.ok()) {
       NoteReached();
       if (answer->outcome == SettleOutcome::kRefused) {
-        return Status(Code::kConflict, "committing to " + options_.url + ": the answer was lost (" + why.text() +
-                                           "), and the primary now says that it did not commit: try again");
+        return Status(Code::kConflict,
+                      "committing to " + options_.url + ": the answer was lost (" + why.text() +
+                          "), and the primary now says that it did not commit: try again");
       }
       write->record.intent.target = answer->revision;
       return OkStatus();
@@ -148,8 +155,10 @@ Status ReplicaImpl::SettleSent(Write* write, Instant deadline, const Status& why
     std::this_thread::sleep_for(std::min(pause, std::max(left, Duration{})));
     pause = std::min<Duration>(pause * 2, milliseconds(500));
   }
-  return Status(Code::kOutcomeUnknown, "committing to " + options_.url + ": the outcome is unknown, since no answer "
-                                           "came (" + why.text() + "); the next write asks the primary first");
+  return Status(Code::kOutcomeUnknown, "committing to " + options_.url +
+                                           ": the outcome is unknown, since no answer "
+                                           "came (" +
+                                           why.text() + "); the next write asks the primary first");
 }
 
 void ReplicaImpl::Leave(WalFiles* files) {
@@ -167,13 +176,15 @@ void ReplicaImpl::Leave(WalFiles* files) {
       record.intent = Intent{};
       if (Status noted = sidecar_->Write(&record, turso::Sync::kNo); !noted.ok()) Note(noted);
     } else {
-      Note(Status(Code::kOutcomeUnknown, path_ + ": the primary has the transaction, but it could not be finished "
-                                             "locally; the next write or pull brings it"));
+      Note(Status(Code::kOutcomeUnknown,
+                  path_ + ": the primary has the transaction, but it could not be finished "
+                          "locally; the next write or pull brings it"));
       DropLease();
       write.fence = 0;
     }
   }
-  // Kept a moment for the next transaction; a lock that nothing was written under is given back at once.
+  // Kept a moment for the next transaction; a lock that nothing was written under is given back at
+  // once.
   constexpr Duration kLinger = milliseconds(100);
   if (write.fence != 0) RestLease(write.committed ? kLinger : milliseconds(20));
   std::lock_guard lock(mutex_);
