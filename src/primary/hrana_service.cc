@@ -58,12 +58,12 @@ HranaService::HranaService(OpenSqlConnection open, HranaServiceOptions options)
 HranaService::~HranaService() { Stop(); }
 
 void HranaService::Pipeline(HranaVersion version, const std::string& database, Access access,
-                            const HttpRequest& request, const Respond& respond) {
+                            const ServedRequest& request, const Respond& respond) {
   Handle(Form::kPipeline, database, access, request, respond,
          ParseHranaPipeline(request.body, version));
 }
 
-void HranaService::Cursor(const std::string& database, Access access, const HttpRequest& request,
+void HranaService::Cursor(const std::string& database, Access access, const ServedRequest& request,
                           const Respond& respond) {
   Handle(Form::kCursor, database, access, request, respond, ParseHranaCursor(request.body));
 }
@@ -74,7 +74,7 @@ HranaService::Counts HranaService::counts() const {
 }
 
 void HranaService::Handle(Form form, const std::string& database, Access access,
-                          const HttpRequest& request, const Respond& respond,
+                          const ServedRequest& request, const Respond& respond,
                           const Result<HranaPipeline>& parsed) {
   if (!parsed.ok()) return respond(FromStatus(parsed.status()));
   HttpResponse refusal;

@@ -45,9 +45,9 @@ class HranaService {
 
   // POST …/v2/pipeline, …/v3/pipeline.
   void Pipeline(HranaVersion version, const std::string& database, Access access,
-                const HttpRequest& request, const Respond& respond);
+                const ServedRequest& request, const Respond& respond);
   // POST …/v3/cursor.
-  void Cursor(const std::string& database, Access access, const HttpRequest& request,
+  void Cursor(const std::string& database, Access access, const ServedRequest& request,
               const Respond& respond);
 
   struct Counts {
@@ -65,7 +65,7 @@ class HranaService {
   using StreamPtr = std::shared_ptr<Stream>;
   enum class Form { kPipeline, kCursor };
 
-  void Handle(Form form, const std::string& database, Access access, const HttpRequest& request,
+  void Handle(Form form, const std::string& database, Access access, const ServedRequest& request,
               const Respond& respond, const Result<HranaPipeline>& parsed);
   HttpResponse Run(Form form, const StreamPtr& stream, const HranaPipeline& pipeline,
                    Departure* departure);

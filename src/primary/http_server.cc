@@ -187,7 +187,7 @@ struct Exchange {
   uint64_t id = 0;
   MHD_Connection* connection = nullptr;
   int fd = -1;
-  HttpRequest request;
+  ServedRequest request;
   std::shared_ptr<Departure> departure;
   uint64_t body_max = 0;
   uint64_t body_seen = 0;
@@ -455,7 +455,7 @@ void HttpServer::Core::Dispatch(const std::shared_ptr<Exchange>& exchange) {
     answer->core->Finish(answer->exchange, std::move(response));
   };
   workers_->Submit([this, exchange, respond = std::move(respond)]() mutable {
-    HttpRequest request = std::move(exchange->request);
+    ServedRequest request = std::move(exchange->request);
     handler_->Serve(std::move(request), std::move(respond));
   });
 }

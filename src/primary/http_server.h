@@ -75,7 +75,7 @@ class Departure {
   std::function<void()> wake_;
 };
 
-struct HttpRequest {
+struct ServedRequest {
   HttpHead head;
   std::string body;
   std::shared_ptr<Departure> departure;
@@ -94,7 +94,7 @@ class HttpHandler {
   // On an I/O thread: must not block.
   virtual Admission Admit(const HttpHead& head) = 0;
   // On a worker thread: may block. `respond` may be called here or later.
-  virtual void Serve(HttpRequest request, Respond respond) = 0;
+  virtual void Serve(ServedRequest request, Respond respond) = 0;
 };
 
 struct HttpServerOptions {

@@ -43,17 +43,17 @@ bool IsName(std::string_view name) {
 
 struct Tail {
   std::vector<std::string_view> parts;
-  Endpoint endpoint;
+  RouteKind kind;
 };
 
 const std::vector<Tail>& Tails() {
   static const auto* tails = new std::vector<Tail>{
-      {{"v2", "pipeline"}, Endpoint::kPipeline2},
-      {{"v3", "pipeline"}, Endpoint::kPipeline3},
-      {{"v3", "cursor"}, Endpoint::kCursor},
-      {{"_turso", "v1", "*"}, Endpoint::kReplica},
-      {{"v2"}, Endpoint::kProbe},
-      {{"v3"}, Endpoint::kProbe},
+      {{"v2", "pipeline"}, RouteKind::kPipeline2},
+      {{"v3", "pipeline"}, RouteKind::kPipeline3},
+      {{"v3", "cursor"}, RouteKind::kCursor},
+      {{"_turso", "v1", "*"}, RouteKind::kReplica},
+      {{"v2"}, RouteKind::kProbe},
+      {{"v3"}, RouteKind::kProbe},
   };
   return *tails;
 }
@@ -66,23 +66,23 @@ bool EndsWith(const std::vector<std::string>& parts, const std::vector<std::stri
   return true;
 }
 
-std::optional<Endpoint> ServerWide(const std::vector<std::string>& parts) {
-  if (parts.empty()) return Endpoint::kAbout;
+std::optional<RouteKind> ServerWide(const std::vector<std::string>& parts) {
+  if (parts.empty()) return RouteKind::kAbout;
   if (parts.size() != 1) return std::nullopt;
-  if (parts[0] == "health") return Endpoint::kHealth;
-  if (parts[0] == "version") return Endpoint::kVersion;
-  if (parts[0] == "metrics") return Endpoint::kMetrics;
+  if (parts[0] == "health") return RouteKind::kHealth;
+  if (parts[0] == "version") return RouteKind::kVersion;
+  if (parts[0] == "metrics") return RouteKind::kMetrics;
   return std::nullopt;
 }
 
 bool IsRead(const std::string& method) { return method == "GET" || method == "HEAD"; }
 
-bool WantsPost(Endpoint endpoint) {
-  return endpoint == Endpoint::kPipeline2 || endpoint == Endpoint::kPipeline3 ||
-         endpoint == Endpoint::kCursor || endpoint == Endpoint::kReplica;
+bool WantsPost(RouteKind kind) {
+  return kind == RouteKind::kPipeline2 || kind == RouteKind::kPipeline3 ||
+         kind == RouteKind::kCursor || kind == RouteKind::kReplica;
 }
 
-bool WantsToken(Endpoint endpoint) { return WantsPost(endpoint) || endpoint == Endpoint::kMetrics; }
+bool WantsToken(RouteKind kind) { return WantsPost(kind) || kind == RouteKind::kMetrics; }
 
 unsigned HttpStatusOf(const Status& status) {
   switch (status.code()) {
@@ -94,25 +94,25 @@ unsigned HttpStatusOf(const Status& status) {
 
 }  // namespace
 
-const char* EndpointName(Endpoint endpoint) {
-  static constexpr const char* kNames[kEndpoints] = {"about",    "health", "version",
-                                                     "metrics",  "probe",  "pipeline",
-                                                     "pipeline", "cursor", "replica"};
-  return kNames[static_cast<size_t>(endpoint)];
+const char* RouteKindName(RouteKind kind) {
+  static constexpr const char* kNames[kRouteKinds] = {"about",    "health", "version",
+                                                      "metrics",  "probe",  "pipeline",
+                                                      "pipeline", "cursor", "replica"};
+  return kNames[static_cast<size_t>(kind)];
 }
 
 Result<Route> ParseRoute(std::string_view path) {
   std::vector<std::string> parts = SplitPath(path);
   Route route;
-  if (std::optional<Endpoint> endpoint = ServerWide(parts)) {
-    route.endpoint = *endpoint;
+  if (std::optional<RouteKind> kind = ServerWide(parts)) {
+    route.kind = *kind;
     return route;
   }
   for (const Tail& tail : Tails()) {
     if (!EndsWith(parts, tail.parts) || parts.size() > tail.parts.size() + 1) continue;
-    route.endpoint = tail.endpoint;
+    route.kind = tail.kind;
     route.database = parts.size() > tail.parts.size() ? parts.front() : "main";
-    if (tail.endpoint == Endpoint::kReplica) route.call = parts.back();
+    if (tail.kind == RouteKind::kReplica) route.call = parts.back();
     if (IsName(route.database)) return route;
     return Status(
         Code::kInvalid,
@@ -123,9 +123,8 @@ Result<Route> ParseRoute(std::string_view path) {
   return Status(Code::kNotFound, "nothing is at " + std::string(path));
 }
 
-HttpResponse Router::Refusal(Endpoint endpoint, const Status& status) const {
-  if (endpoint == Endpoint::kReplica && parts_.replica_failure)
-    return parts_.replica_failure(status);
+HttpResponse Router::Refusal(RouteKind kind, const Status& status) const {
+  if (kind == RouteKind::kReplica && parts_.replica_failure) return parts_.replica_failure(status);
   std::string code = status.code() == Code::kDenied     ? "UNAUTHORIZED"
                      : status.code() == Code::kNotFound ? "NOT_FOUND"
                                                         : "BAD_REQUEST";
@@ -139,56 +138,56 @@ Admission Router::Admit(const HttpHead& head) {
   Admission admission;
   Result<Route> route = ParseRoute(head.path);
   if (!route.ok()) {
-    Endpoint like =
-        head.path.find("/_turso/") != std::string::npos ? Endpoint::kReplica : Endpoint::kAbout;
+    RouteKind like =
+        head.path.find("/_turso/") != std::string::npos ? RouteKind::kReplica : RouteKind::kAbout;
     admission.refusal = Refusal(like, route.status());
     return admission;
   }
-  ++requests_[static_cast<size_t>(route->endpoint)];
-  if (WantsPost(route->endpoint) ? head.method != "POST" : !IsRead(head.method)) {
-    const char* allowed = WantsPost(route->endpoint) ? "POST" : "GET, HEAD";
+  ++requests_[static_cast<size_t>(route->kind)];
+  if (WantsPost(route->kind) ? head.method != "POST" : !IsRead(head.method)) {
+    const char* allowed = WantsPost(route->kind) ? "POST" : "GET, HEAD";
     admission.refusal = HttpResponse::Json(
         405, HranaErrorJson({"this path wants " + std::string(allowed), "METHOD_NOT_ALLOWED", ""}));
     admission.refusal->headers.emplace_back("Allow", allowed);
     return admission;
   }
-  if (WantsToken(route->endpoint) && tokens_.Check(head.Header("Authorization")) == Access::kNone) {
+  if (WantsToken(route->kind) && tokens_.Check(head.Header("Authorization")) == Access::kNone) {
     ++denied_;
     bool missing = !head.Header("Authorization");
     admission.refusal = Refusal(
-        route->endpoint,
+        route->kind,
         Status(Code::kDenied, missing ? "this server wants a token (Authorization: Bearer …)"
                                       : "the token is not known"));
     return admission;
   }
-  if (WantsPost(route->endpoint)) {
+  if (WantsPost(route->kind)) {
     admission.body_max =
-        route->endpoint == Endpoint::kReplica ? parts_.replica_body_max : kHranaBodyMax;
+        route->kind == RouteKind::kReplica ? parts_.replica_body_max : kHranaBodyMax;
   }
   return admission;
 }
 
-void Router::Serve(HttpRequest request, Respond respond) {
+void Router::Serve(ServedRequest request, Respond respond) {
   Result<Route> route = ParseRoute(request.head.path);
-  if (!route.ok()) return respond(Refusal(Endpoint::kAbout, route.status()));
+  if (!route.ok()) return respond(Refusal(RouteKind::kAbout, route.status()));
   Access access = tokens_.Check(request.head.Header("Authorization"));
-  switch (route->endpoint) {
-    case Endpoint::kAbout:
-    case Endpoint::kVersion:
+  switch (route->kind) {
+    case RouteKind::kAbout:
+    case RouteKind::kVersion:
       return respond(HttpResponse::Text(200, "turso-primary " + parts_.version + "\n"));
-    case Endpoint::kHealth:
-    case Endpoint::kProbe: return respond(HttpResponse::Text(200, ""));
-    case Endpoint::kMetrics: {
+    case RouteKind::kHealth:
+    case RouteKind::kProbe: return respond(HttpResponse::Text(200, ""));
+    case RouteKind::kMetrics: {
       HttpResponse response = HttpResponse::Text(200, parts_.metrics());
       response.content_type = "text/plain; version=0.0.4; charset=utf-8";
       return respond(std::move(response));
     }
-    case Endpoint::kPipeline2:
+    case RouteKind::kPipeline2:
       return parts_.hrana->Pipeline(HranaVersion::k2, route->database, access, request, respond);
-    case Endpoint::kPipeline3:
+    case RouteKind::kPipeline3:
       return parts_.hrana->Pipeline(HranaVersion::k3, route->database, access, request, respond);
-    case Endpoint::kCursor: return parts_.hrana->Cursor(route->database, access, request, respond);
-    case Endpoint::kReplica:
+    case RouteKind::kCursor: return parts_.hrana->Cursor(route->database, access, request, respond);
+    case RouteKind::kReplica:
       return parts_.replica_call(route->database, route->call, access, AsBytes(request.body),
                                  std::move(respond));
   }

@@ -27,7 +27,7 @@
 
 namespace turso {
 
-enum class Endpoint {
+enum class RouteKind {
   kAbout,
   kHealth,
   kVersion,
@@ -38,12 +38,12 @@ enum class Endpoint {
   kCursor,
   kReplica
 };
-inline constexpr size_t kEndpoints = 9;
+inline constexpr size_t kRouteKinds = 9;
 // "pipeline", "replica"…: for metrics.
-const char* EndpointName(Endpoint endpoint);
+const char* RouteKindName(RouteKind kind);
 
 struct Route {
-  Endpoint endpoint = Endpoint::kAbout;
+  RouteKind kind = RouteKind::kAbout;
   std::string database;
   // What follows /_turso/v1/.
   std::string call;
@@ -71,18 +71,18 @@ class Router : public HttpHandler {
   Router(Tokens tokens, RouterParts parts) : tokens_(std::move(tokens)), parts_(std::move(parts)) {}
 
   Admission Admit(const HttpHead& head) override;
-  void Serve(HttpRequest request, Respond respond) override;
+  void Serve(ServedRequest request, Respond respond) override;
 
-  uint64_t requests(Endpoint endpoint) const { return requests_[static_cast<size_t>(endpoint)]; }
+  uint64_t requests(RouteKind kind) const { return requests_[static_cast<size_t>(kind)]; }
   // Requests refused for their token.
   uint64_t denied() const { return denied_; }
 
  private:
-  HttpResponse Refusal(Endpoint endpoint, const Status& status) const;
+  HttpResponse Refusal(RouteKind kind, const Status& status) const;
 
   const Tokens tokens_;
   const RouterParts parts_;
-  std::array<std::atomic<uint64_t>, kEndpoints> requests_{};
+  std::array<std::atomic<uint64_t>, kRouteKinds> requests_{};
   std::atomic<uint64_t> denied_{0};
 };
 
