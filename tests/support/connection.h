@@ -23,6 +23,8 @@ class Connection {
     EXPECT_EQ(rc, SQLITE_OK) << path << ": " << sqlite3_errmsg(db_);
     sqlite3_extended_result_codes(db_, 1);
     sqlite3_busy_timeout(db_, busy_timeout_ms);
+    // No test cuts the power.
+    sqlite3_exec(db_, "PRAGMA synchronous=OFF", nullptr, nullptr, nullptr);
   }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
