@@ -14,7 +14,8 @@ using testing::Not;
 
 using Given = std::map<std::string, std::string>;
 
-Result<Options> Resolve(const Given& uri, const Given& environment = {}, const std::string& sidecar_url = "") {
+Result<Options> Resolve(const Given& uri, const Given& environment = {},
+                        const std::string& sidecar_url = "") {
   auto lookup = [](const Given& given) {
     return [&given](const char* name) -> const char* {
       auto it = given.find(name);
@@ -24,7 +25,8 @@ Result<Options> Resolve(const Given& uri, const Given& environment = {}, const s
   return ResolveOptions(lookup(uri), sidecar_url, lookup(environment));
 }
 
-Options Resolved(const Given& uri, const Given& environment = {}, const std::string& sidecar_url = "") {
+Options Resolved(const Given& uri, const Given& environment = {},
+                 const std::string& sidecar_url = "") {
   Result<Options> options = Resolve(uri, environment, sidecar_url);
   EXPECT_TRUE(options.ok()) << options.status().text();
   return options.ok() ? *options : Options();
@@ -61,9 +63,9 @@ TEST(Options, TakeTheUrlFromTheUriThenTheSidecarThenTheEnvironment) {
 
 TEST(Options, TakeEveryOtherOneFromTheUriBeforeTheEnvironment) {
   const Given environment = {
-      {"TURSO_AUTH_TOKEN", "te"},          {"TURSO_VFS_PROTOCOL", "libsql"},
-      {"TURSO_VFS_SYNC_INTERVAL", "off"},  {"TURSO_VFS_MAX_STALENESS", "3"},
-      {"TURSO_VFS_ON_STALE", "serve"},     {"TURSO_VFS_HYDRATE", "full"},
+      {"TURSO_AUTH_TOKEN", "te"},         {"TURSO_VFS_PROTOCOL", "libsql"},
+      {"TURSO_VFS_SYNC_INTERVAL", "off"}, {"TURSO_VFS_MAX_STALENESS", "3"},
+      {"TURSO_VFS_ON_STALE", "serve"},    {"TURSO_VFS_HYDRATE", "full"},
       {"TURSO_VFS_TIMEOUT", "3s"},
   };
   Options options = Resolved({}, environment);
@@ -89,14 +91,16 @@ TEST(Options, TakeEveryOtherOneFromTheUriBeforeTheEnvironment) {
   EXPECT_EQ(options.on_stale, OnStale::kError);
   EXPECT_EQ(options.timeout, seconds(60));
 
-  options = Resolved({{"sync_interval", "follow"}, {"max_staleness", "none"}, {"on_stale", "wait"}}, environment);
+  options = Resolved({{"sync_interval", "follow"}, {"max_staleness", "none"}, {"on_stale", "wait"}},
+                     environment);
   EXPECT_EQ(options.sync, SyncMode::kFollow);
   EXPECT_FALSE(options.max_staleness.has_value());
   EXPECT_EQ(options.on_stale, OnStale::kWait);
 }
 
 TEST(Options, TreatAnEmptyVariableAsUnset) {
-  EXPECT_EQ(Resolved({}, {{"TURSO_VFS_TIMEOUT", ""}, {"TURSO_DATABASE_URL", ""}}).timeout, seconds(10));
+  EXPECT_EQ(Resolved({}, {{"TURSO_VFS_TIMEOUT", ""}, {"TURSO_DATABASE_URL", ""}}).timeout,
+            seconds(10));
 }
 
 TEST(Options, NameTheParameterOrTheVariableOfABadValue) {
@@ -131,12 +135,14 @@ TEST(Options, NameTheParameterOrTheVariableOfABadValue) {
     options = Resolve({}, {{c.variable, c.value}});
     ASSERT_FALSE(options.ok());
     EXPECT_EQ(options.status().code(), Code::kInvalid);
-    EXPECT_THAT(options.status().text(), HasSubstr(std::string("environment variable ") + c.variable));
+    EXPECT_THAT(options.status().text(),
+                HasSubstr(std::string("environment variable ") + c.variable));
   }
 }
 
 TEST(Options, RefuseAParameterThatIsGivenButEmpty) {
-  for (const char* parameter : {"url", "protocol", "sync_interval", "max_staleness", "on_stale", "hydrate", "timeout"}) {
+  for (const char* parameter :
+       {"url", "protocol", "sync_interval", "max_staleness", "on_stale", "hydrate", "timeout"}) {
     Result<Options> options = Resolve({{parameter, ""}});
     ASSERT_FALSE(options.ok()) << parameter;
     EXPECT_THAT(options.status().text(), HasSubstr(std::string("parameter ") + parameter));
@@ -152,7 +158,8 @@ TEST(Options, SayWhatIsAllowed) {
 
 TEST(Options, NeverRepeatATokenInAnError) {
   EXPECT_THAT(Resolve({{"token", "se cret"}}).status().text(), Not(HasSubstr("cret")));
-  EXPECT_THAT(Resolve({{"url", "ftp://h/?authToken=secret"}}).status().text(), Not(HasSubstr("secret")));
+  EXPECT_THAT(Resolve({{"url", "ftp://h/?authToken=secret"}}).status().text(),
+              Not(HasSubstr("secret")));
   EXPECT_THAT(Resolve({{"url", "ftp://me:secret@h/"}}).status().text(), Not(HasSubstr("secret")));
 }
 
@@ -202,10 +209,18 @@ TEST(Options, RefuseAUrlLongerThanASidecarHolds) {
 
 TEST(Durations, AreNumbersWithAUnit) {
   const std::pair<const char*, int64_t> good[] = {
-      {"500ms", 500'000'000},       {"5s", 5'000'000'000},   {"2m", 120'000'000'000},
-      {"7", 7'000'000'000},         {"0", 0},                {"0.5", 500'000'000},
-      {"1.25m", 75'000'000'000},    {"0.001ms", 1'000},      {"1.000000001", 1'000'000'001},
-      {"0.0000000009", 0},          {"007s", 7'000'000'000}, {"31536000", 31'536'000'000'000'000},
+      {"500ms", 500'000'000},
+      {"5s", 5'000'000'000},
+      {"2m", 120'000'000'000},
+      {"7", 7'000'000'000},
+      {"0", 0},
+      {"0.5", 500'000'000},
+      {"1.25m", 75'000'000'000},
+      {"0.001ms", 1'000},
+      {"1.000000001", 1'000'000'001},
+      {"0.0000000009", 0},
+      {"007s", 7'000'000'000},
+      {"31536000", 31'536'000'000'000'000},
       {"525600m", 31'536'000'000'000'000},
   };
   for (auto [text, nanoseconds] : good) {
@@ -216,17 +231,43 @@ TEST(Durations, AreNumbersWithAUnit) {
 }
 
 TEST(Durations, AreNothingElse) {
-  for (const char* text : {"", "s", "ms", "-1", "+1", " 1", "1 ", "1 s", "1h", "1d", "1S", "1sec", "1e3", "0x10", "inf", "nan",
-                           ".5", "5.", "1.s", "1.5.5", "1,5", "31536000.1", "31536001", "525601m", "99999999999999999999",
-                           "9223372036854775808", "18446744073709551617ms", "1mss"}) {
+  for (const char* text : {"",
+                           "s",
+                           "ms",
+                           "-1",
+                           "+1",
+                           " 1",
+                           "1 ",
+                           "1 s",
+                           "1h",
+                           "1d",
+                           "1S",
+                           "1sec",
+                           "1e3",
+                           "0x10",
+                           "inf",
+                           "nan",
+                           ".5",
+                           "5.",
+                           "1.s",
+                           "1.5.5",
+                           "1,5",
+                           "31536000.1",
+                           "31536001",
+                           "525601m",
+                           "99999999999999999999",
+                           "9223372036854775808",
+                           "18446744073709551617ms",
+                           "1mss"}) {
     EXPECT_FALSE(ParseDuration(text).has_value()) << text;
   }
   EXPECT_FALSE(ParseDuration(std::string("1\0s", 3)).has_value());
 }
 
 TEST(StripToken, LeavesAUrlWithoutCredentialsAsItIs) {
-  for (const char* url : {"http://h", "http://h:80/", "https://h/db?x=1&y=2#z", "http://[::1]:8080/db", "http://h/a@b?c@d#e@f",
-                          "http://h/?", "http://h/?authTokens=1", "", "app.db", "a?b"}) {
+  for (const char* url :
+       {"http://h", "http://h:80/", "https://h/db?x=1&y=2#z", "http://[::1]:8080/db",
+        "http://h/a@b?c@d#e@f", "http://h/?", "http://h/?authTokens=1", "", "app.db", "a?b"}) {
     std::string token = "left over";
     EXPECT_EQ(StripToken(url, &token), url);
     EXPECT_EQ(token, "");

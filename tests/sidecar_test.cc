@@ -73,7 +73,9 @@ void ExpectSame(const SidecarRecord& a, const SidecarRecord& b) {
 class SidecarTest : public testing::Test {
  protected:
   SidecarTest()
-      : directory_(temp_.path().string()), database_(temp_.File("app.db")), path_(Sidecar::PathFor(database_)) {}
+      : directory_(temp_.path().string()),
+        database_(temp_.File("app.db")),
+        path_(Sidecar::PathFor(database_)) {}
 
   void Create(const SidecarRecord& record = FullRecord()) {
     Status status = Sidecar::Create(path_, database_, record);
@@ -91,7 +93,8 @@ class SidecarTest : public testing::Test {
   void Overwrite(size_t offset, ByteView bytes) {
     std::fstream file(path_, std::ios::binary | std::ios::in | std::ios::out);
     file.seekp(static_cast<std::streamoff>(offset));
-    file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    file.write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
     ASSERT_TRUE(file.good());
   }
   void ExpectRefused(const std::string& words) {
@@ -105,7 +108,8 @@ class SidecarTest : public testing::Test {
   }
   std::vector<std::string> Names() {
     std::vector<std::string> names;
-    for (auto& entry : std::filesystem::directory_iterator(directory_)) names.push_back(entry.path().filename());
+    for (auto& entry : std::filesystem::directory_iterator(directory_))
+      names.push_back(entry.path().filename());
     return names;
   }
 
@@ -157,10 +161,17 @@ TEST(SidecarSlot, IsRefusedWithSenselessContentsUnderARightChecksum) {
     uint8_t byte;
   };
   const Change changes[] = {
-      {"intent kind", 37, 1, 4},       {"durable without end", 128, 64, 'x'}, {"durable with a blank", 128, 1, ' '},
-      {"current", 192, 1, 0x80},       {"target", 256, 64, 'x'},              {"base", 320, 2, '\n'},
-      {"protocol too long", 384, 33, 'p'}, {"protocol without end", 384, 64, 'p'},
-      {"id too long", 448, 129, 'd'},  {"url too long", 640, 1025, 'u'},      {"url without end", 640, 1088, 'u'},
+      {"intent kind", 37, 1, 4},
+      {"durable without end", 128, 64, 'x'},
+      {"durable with a blank", 128, 1, ' '},
+      {"current", 192, 1, 0x80},
+      {"target", 256, 64, 'x'},
+      {"base", 320, 2, '\n'},
+      {"protocol too long", 384, 33, 'p'},
+      {"protocol without end", 384, 64, 'p'},
+      {"id too long", 448, 129, 'd'},
+      {"url too long", 640, 1025, 'u'},
+      {"url without end", 640, 1088, 'u'},
   };
   for (const Change& change : changes) {
     Bytes slot = EncodeSlot(FullRecord());
@@ -170,7 +181,9 @@ TEST(SidecarSlot, IsRefusedWithSenselessContentsUnderARightChecksum) {
   }
 }
 
-TEST_F(SidecarTest, IsNamedAfterTheDatabase) { EXPECT_EQ(Sidecar::PathFor("a/app.db"), "a/app.db-turso"); }
+TEST_F(SidecarTest, IsNamedAfterTheDatabase) {
+  EXPECT_EQ(Sidecar::PathFor("a/app.db"), "a/app.db-turso");
+}
 
 TEST_F(SidecarTest, HoldsWhatItWasCreatedWithAndNothingElseIsLeft) {
   Create();
@@ -213,7 +226,8 @@ TEST_F(SidecarTest, IsNotCreatedWithATextThatDoesNotFit) {
 TEST_F(SidecarTest, IsNotFoundWhereThereIsNone) {
   EXPECT_EQ(Sidecar::Open(path_).status().code(), Code::kNotFound);
   EXPECT_EQ(Sidecar::Peek(path_).status().code(), Code::kNotFound);
-  EXPECT_EQ(Sidecar::Create(directory_ + "/none/app.db-turso", database_, FullRecord()).code(), Code::kNotFound);
+  EXPECT_EQ(Sidecar::Create(directory_ + "/none/app.db-turso", database_, FullRecord()).code(),
+            Code::kNotFound);
 }
 
 TEST_F(SidecarTest, IsRefusedWhenItIsNoRegularFile) {
@@ -238,7 +252,8 @@ TEST_F(SidecarTest, TakesOwnerAndModeFromTheDatabase) {
 
 TEST_F(SidecarTest, IsRefusedAtEveryShorterLength) {
   Create();
-  std::vector<uint64_t> lengths = {kSidecarBytes - 1, kSidecarBytes - 4096, kSharedAt + 1, kSharedAt, kSharedAt - 1};
+  std::vector<uint64_t> lengths = {kSidecarBytes - 1, kSidecarBytes - 4096, kSharedAt + 1,
+                                   kSharedAt, kSharedAt - 1};
   for (uint64_t length = 0; length < kSharedAt; length += 509) lengths.push_back(length);
   for (uint64_t length : lengths) {
     ASSERT_EQ(::truncate(path_.c_str(), static_cast<off_t>(length)), 0);
@@ -304,8 +319,8 @@ TEST_F(SidecarTest, RefusesToWriteATextThatDoesNotFit) {
   EXPECT_EQ(Contents(), before);
 }
 
-// Whatever the order of synced and unsynced writes, by whichever process: tearing the slot of the last write leaves
-// the record before, and losing every unsynced one leaves the last synced.
+// Whatever the order of synced and unsynced writes, by whichever process: tearing the slot of the
+// last write leaves the record before, and losing every unsynced one leaves the last synced.
 TEST_F(SidecarTest, LeavesTheRecordBeforeWhenAWriteIsTornAndTheLastSyncedOneAfterAPowerCut) {
   Rng random(TestSeed());
   Create();
@@ -322,19 +337,22 @@ TEST_F(SidecarTest, LeavesTheRecordBeforeWhenAWriteIsTornAndTheLastSyncedOneAfte
     int changed = -1;
     for (int slot = 0; slot < kSlots; slot++) {
       size_t at = kSlotsAt + static_cast<size_t>(slot) * kSidecarPage;
-      if (std::equal(before.begin() + static_cast<ptrdiff_t>(at), before.begin() + static_cast<ptrdiff_t>(at + 4096),
+      if (std::equal(before.begin() + static_cast<ptrdiff_t>(at),
+                     before.begin() + static_cast<ptrdiff_t>(at + 4096),
                      after.begin() + static_cast<ptrdiff_t>(at))) {
         continue;
       }
       ASSERT_EQ(changed, -1) << "two slots changed at once";
       changed = slot;
-      ASSERT_NE(SlotSequence(ByteView(before).subspan(at, 4096)), synced) << "the last synced record is gone";
+      ASSERT_NE(SlotSequence(ByteView(before).subspan(at, 4096)), synced)
+          << "the last synced record is gone";
     }
     ASSERT_NE(changed, -1);
 
     const size_t at = kSlotsAt + static_cast<size_t>(changed) * kSidecarPage;
     const size_t torn = 1 + random() % 1700;  // The rest of a slot is zeros and its checksum.
-    Bytes mixed(after.begin() + static_cast<ptrdiff_t>(at), after.begin() + static_cast<ptrdiff_t>(at + 4096));
+    Bytes mixed(after.begin() + static_cast<ptrdiff_t>(at),
+                after.begin() + static_cast<ptrdiff_t>(at + 4096));
     std::copy_n(before.begin() + static_cast<ptrdiff_t>(at + torn), 4096 - torn,
                 mixed.begin() + static_cast<ptrdiff_t>(torn));
     Overwrite(at, mixed);
@@ -445,7 +463,8 @@ TEST_F(SidecarTest, NeverShowsAReaderPartOfAnEntry) {
     for (uint32_t now = 0; now < last;) {
       now = newest.load(std::memory_order_relaxed);
       // As often at the end that is being overwritten as at the other.
-      uint32_t back = static_cast<uint32_t>(random() % 2 ? random() % 8 : RevisionRing::kEntries - random() % 8);
+      uint32_t back = static_cast<uint32_t>(random() % 2 ? random() % 8
+                                                         : RevisionRing::kEntries - random() % 8);
       uint32_t asked = now > back ? now - back : 1;
       auto revision = from.Recall(PositionOf(asked));
       if (!revision) continue;
@@ -493,7 +512,8 @@ TEST_F(SidecarTest, StaysWithinItsBoundsWhenTheMappingIsScribbledOver) {  // (S5
       RevisionRing::Entry& entry = ring.entries[number % RevisionRing::kEntries];
       entry.turn = 2 * number + 2;
       entry.position = PositionOf(static_cast<uint32_t>(number));
-      std::memset(reinterpret_cast<uint8_t*>(&entry.revision), round % 3 ? 'x' : ' ', sizeof entry.revision);
+      std::memset(reinterpret_cast<uint8_t*>(&entry.revision), round % 3 ? 'x' : ' ',
+                  sizeof entry.revision);
       EXPECT_FALSE(sidecar->Recall(PositionOf(static_cast<uint32_t>(number))).has_value());
     }
     sidecar->Remember(PositionOf(1), Rev("r-1"));

@@ -52,7 +52,8 @@ Status ReadAt(int fd, const std::string& path, uint64_t offset, MutableByteView 
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return FileError("reading", path, errno);
     if (n == 0) {
-      return Status(Code::kCorrupt, path + " is cut short: it ends at byte " + std::to_string(offset));
+      return Status(Code::kCorrupt,
+                    path + " is cut short: it ends at byte " + std::to_string(offset));
     }
     offset += static_cast<uint64_t>(n);
     out = out.subspan(static_cast<size_t>(n));
@@ -78,8 +79,8 @@ Status CopyOwnerAndMode(int fd, const std::string& path, const std::string& mode
   }
   if (::fstat(fd, &have) != 0) return FileError("looking at", path, errno);
   if (have.st_uid != wanted.st_uid || have.st_gid != wanted.st_gid) {
-    // Only root may give files away, and others only to a group of their own: what is not allowed stays as it is, as
-    // SQLite does with its -wal and -shm.
+    // Only root may give files away, and others only to a group of their own: what is not allowed
+    // stays as it is, as SQLite does with its -wal and -shm.
     if (::fchown(fd, wanted.st_uid, wanted.st_gid) != 0 && errno == EPERM &&
         ::fchown(fd, static_cast<uid_t>(-1), wanted.st_gid) != 0 && errno != EPERM) {
       return FileError("giving an owner to", path, errno);
@@ -91,11 +92,20 @@ Status CopyOwnerAndMode(int fd, const std::string& path, const std::string& mode
   return OkStatus();
 }
 
-Status SyncDirectoryOf(const std::string& path) {
+std::string DirectoryOf(const std::string& path) {
   size_t slash = path.rfind('/');
-  std::string directory = slash == std::string::npos ? "."
-                          : slash == 0               ? "/"
-                                                     : path.substr(0, slash);
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+bool IsFileAt(int fd, const std::string& path) {
+  struct stat open, named;
+  return ::fstat(fd, &open) == 0 && ::stat(path.c_str(), &named) == 0 &&
+         open.st_dev == named.st_dev && open.st_ino == named.st_ino;
+}
+
+Status SyncDirectoryOf(const std::string& path) {
+  const std::string directory = DirectoryOf(path);
   Result<OwnedFd> fd = OpenFile(directory, O_RDONLY | O_DIRECTORY);
   if (!fd.ok()) return fd.status();
   // A directory that cannot be synced at all is no failure: the file system has no such notion.
@@ -169,7 +179,8 @@ Result<TemporaryFile> TemporaryFile::CreateFor(const std::string& final_path) {
 Status TemporaryFile::PutInPlace() {
   int rc = ::renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, final_path_.c_str(), RENAME_NOREPLACE);
   if (rc != 0 && (errno == EINVAL || errno == ENOSYS)) {
-    // Not every file system knows the flag. A link never replaces a file either, only it takes two steps.
+    // Not every file system knows the flag. A link never replaces a file either, only it takes two
+    // steps.
     rc = ::link(path_.c_str(), final_path_.c_str());
     if (rc == 0) ::unlink(path_.c_str());
   }

@@ -1,8 +1,10 @@
-// Local files beside a database: opened so that no child inherits them, and put in place whole or not at all.
+// Local files beside a database: opened so that no child inherits them, and put in place whole or
+// not at all.
 //
-// A file under construction has a name of its own in the same directory, `FINAL.turso-tmp-PID-RANDOM`, so that
-// whoever finds one left behind knows what it is. Errors: kNotFound (no such file), kFull (no space), else kIo; the
-// text names the file. Any thread; one at a time for one object.
+// A file under construction has a name of its own in the same directory,
+// `FINAL.turso-tmp-PID-RANDOM`, so that whoever finds one left behind knows what it is. Errors:
+// kNotFound (no such file), kFull (no space), else kIo; the text names the file. Any thread; one at
+// a time for one object.
 
 #ifndef TURSO_SRC_REPLICA_LOCAL_FILE_H_
 #define TURSO_SRC_REPLICA_LOCAL_FILE_H_
@@ -37,7 +39,8 @@ class OwnedFd {
 // "reading FILE: No space left on device", with the code that `error` (an errno) calls for.
 Status FileError(const std::string& doing, const std::string& path, int error);
 
-// Close-on-exec, and above 2: what a program writes to its standard output must never land in a file of ours.
+// Close-on-exec, and above 2: what a program writes to its standard output must never land in a
+// file of ours.
 Result<OwnedFd> OpenFile(const std::string& path, int flags, mode_t mode = 0644);
 
 // All of it or a failure. kCorrupt if the file ends before `out` is full.
@@ -45,10 +48,15 @@ Status ReadAt(int fd, const std::string& path, uint64_t offset, MutableByteView 
 Status WriteAt(int fd, const std::string& path, uint64_t offset, ByteView bytes);
 // Owner, group and mode of `model`, as far as we may; nothing if there is no such file.
 Status CopyOwnerAndMode(int fd, const std::string& path, const std::string& model);
+// "." for a bare name.
+std::string DirectoryOf(const std::string& path);
 Status SyncDirectoryOf(const std::string& path);
+// Whether this descriptor's file is the one under that name.
+bool IsFileAt(int fd, const std::string& path);
 
-// A lock of the open file description on one byte: it ends with the last descriptor of that description, so with its
-// process, and another thread's lock is another's. False: somebody else has it.
+// A lock of the open file description on one byte: it ends with the last descriptor of that
+// description, so with its process, and another thread's lock is another's. False: somebody else
+// has it.
 Result<bool> TryLockByte(int fd, const std::string& path, off_t byte);
 Status LockByte(int fd, const std::string& path, off_t byte);  // Waits.
 void UnlockByte(int fd, off_t byte);
@@ -67,7 +75,8 @@ class TemporaryFile {
 
   int fd() const { return fd_.get(); }
   const std::string& path() const { return path_; }
-  // Gives it its final name. kInvalid if that is taken; never replaces a file. The directory is not synced.
+  // Gives it its final name. kInvalid if that is taken; never replaces a file. The directory is not
+  // synced.
   Status PutInPlace();
 
  private:

@@ -13,7 +13,8 @@ namespace {
 
 bool SameIgnoringCase(std::string_view a, std::string_view b) {
   return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
-           return std::tolower(static_cast<unsigned char>(x)) == std::tolower(static_cast<unsigned char>(y));
+           return std::tolower(static_cast<unsigned char>(x)) ==
+                  std::tolower(static_cast<unsigned char>(y));
          });
 }
 
@@ -78,11 +79,15 @@ Status CheckUrl(const Given& given) {
   bool known = SameIgnoringCase(scheme, "http") || SameIgnoringCase(scheme, "https") ||
                SameIgnoringCase(scheme, "libsql");
   std::string_view rest = known ? url.substr(colon + 3) : std::string_view();
-  if (!known || rest.empty() || rest[0] == '/' || rest[0] == '?' || rest[0] == '#' || rest[0] == ':') {
-    return Refused(given, "a primary's address: http://, https:// or libsql://, a host, and perhaps :port and /database");
+  if (!known || rest.empty() || rest[0] == '/' || rest[0] == '?' || rest[0] == '#' ||
+      rest[0] == ':') {
+    return Refused(given,
+                   "a primary's address: http://, https:// or libsql://, a host, and perhaps :port "
+                   "and /database");
   }
   if (url.size() > kUrlMax || !IsVisible(url)) {
-    return Status(Code::kInvalid, given.source + ": a primary's address has at most " + std::to_string(kUrlMax) +
+    return Status(Code::kInvalid, given.source + ": a primary's address has at most " +
+                                      std::to_string(kUrlMax) +
                                       " bytes, all of them visible ASCII characters");
   }
   return OkStatus();
@@ -90,16 +95,19 @@ Status CheckUrl(const Given& given) {
 
 Status CheckToken(const std::string& token, const std::string& source) {
   if (IsVisible(token)) return OkStatus();
-  return Status(Code::kInvalid, source + ": a token consists of visible ASCII characters without blanks");
+  return Status(Code::kInvalid,
+                source + ": a token consists of visible ASCII characters without blanks");
 }
 
-// Whoever names credentials in the URI means these and no others: none of the environment are mixed in.
+// Whoever names credentials in the URI means these and no others: none of the environment are mixed
+// in.
 Status ResolvePrimary(const Sources& sources, const std::string& sidecar_url, Options* options) {
   options->sidecar_url = sidecar_url;
   auto uri_url = sources.FromUri("url");
   auto variable_url = sources.FromEnvironment("TURSO_DATABASE_URL");
   std::string uri_url_token, variable_url_token;
-  for (auto [given, token] : {std::pair{&uri_url, &uri_url_token}, {&variable_url, &variable_url_token}}) {
+  for (auto [given, token] :
+       {std::pair{&uri_url, &uri_url_token}, {&variable_url, &variable_url_token}}) {
     if (!*given) continue;
     (*given)->value = StripToken((*given)->value, token);
     bool used = given == &uri_url || (!uri_url && sidecar_url.empty());
@@ -115,7 +123,8 @@ Status ResolvePrimary(const Sources& sources, const std::string& sidecar_url, Op
 
   auto token = sources.FromUri("token");
   auto token_file = sources.FromUri("token_file");
-  if (!token && !uri_url_token.empty()) token = Given{uri_url_token, "authToken in " + uri_url->source};
+  if (!token && !uri_url_token.empty())
+    token = Given{uri_url_token, "authToken in " + uri_url->source};
   if (!token && !token_file) {
     token = sources.FromEnvironment("TURSO_AUTH_TOKEN");
     token_file = sources.FromEnvironment("TURSO_AUTH_TOKEN_FILE");
@@ -143,7 +152,8 @@ Status ResolveSync(const Sources& sources, Options* options) {
     options->sync = SyncMode::kInterval;
     options->sync_interval = *interval;
   } else {
-    return Refused(*given, "allowed: follow, off, or a duration above zero such as 500ms, 5s or 2m");
+    return Refused(*given,
+                   "allowed: follow, off, or a duration above zero such as 500ms, 5s or 2m");
   }
   return OkStatus();
 }
@@ -185,15 +195,17 @@ Status ResolveHydrate(const Sources& sources) {
   auto given = sources.Find("hydrate", "TURSO_VFS_HYDRATE");
   if (!given || given->value == "full") return OkStatus();
   if (given->value == "lazy" || given->value == "never") {
-    return Status(Code::kInvalid, given->source + ": this version keeps whole replicas only, so \"" + given->value +
-                                      "\" cannot be had; allowed: full");
+    return Status(Code::kInvalid, given->source +
+                                      ": this version keeps whole replicas only, so \"" +
+                                      given->value + "\" cannot be had; allowed: full");
   }
   return Refused(*given, "allowed: full");
 }
 
 }  // namespace
 
-Result<Options> ResolveOptions(const Lookup& uri, const std::string& sidecar_url, const Lookup& environment) {
+Result<Options> ResolveOptions(const Lookup& uri, const std::string& sidecar_url,
+                               const Lookup& environment) {
   Options options;
   const Sources sources(uri, environment);
   TURSO_RETURN_IF_ERROR(ResolvePrimary(sources, sidecar_url, &options));
@@ -251,12 +263,14 @@ std::string StripToken(const std::string& url, std::string* token) {
   token->clear();
   std::string_view rest = url;
   std::string stripped;
-  if (size_t colon = rest.find("://"); colon != std::string_view::npos && colon < rest.find_first_of("/?#")) {
+  if (size_t colon = rest.find("://");
+      colon != std::string_view::npos && colon < rest.find_first_of("/?#")) {
     stripped = rest.substr(0, colon + 3);
     rest.remove_prefix(colon + 3);
     std::string_view authority = rest.substr(0, rest.find_first_of("/?#"));
     rest.remove_prefix(authority.size());
-    if (size_t at = authority.rfind('@'); at != std::string_view::npos) authority.remove_prefix(at + 1);
+    if (size_t at = authority.rfind('@'); at != std::string_view::npos)
+      authority.remove_prefix(at + 1);
     stripped += authority;
   }
   std::string_view fragment = rest.substr(std::min(rest.find('#'), rest.size()));

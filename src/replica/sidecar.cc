@@ -28,7 +28,8 @@ constexpr off_t kResetByte = 1;     // Held while the shared state of an earlier
 constexpr const char* kMarkAttribute = "user.turso.replica";
 
 // Processes of different builds share the mapping.
-static_assert(std::atomic<uint64_t>::is_always_lock_free && std::atomic<int64_t>::is_always_lock_free);
+static_assert(std::atomic<uint64_t>::is_always_lock_free &&
+              std::atomic<int64_t>::is_always_lock_free);
 static_assert(sizeof(RevisionRing::Entry) == 96);
 static_assert(offsetof(RevisionRing::Entry, position) == 8);
 static_assert(offsetof(RevisionRing::Entry, revision) == 28);
@@ -43,7 +44,8 @@ std::string SizeText(uint64_t size) {
 // Never 0, which stands for "never used".
 uint64_t ThisBoot() {
   static const uint64_t boot = [] {
-    char id[64] = "no boot id";  // Without /proc all boots are one: revisions are recognised by salts anyway.
+    char id[64] =
+        "no boot id";  // Without /proc all boots are one: revisions are recognised by salts anyway.
     Result<OwnedFd> fd = OpenFile("/proc/sys/kernel/random/boot_id", O_RDONLY);
     if (fd.ok() && ::read(fd->get(), id, sizeof id - 1) < 0) id[0] = 'N';
     return XXH3_64bits(id, std::strlen(id)) | 1;
@@ -89,18 +91,20 @@ Result<Slots> ReadSlots(int fd, const std::string& path) {
     TURSO_RETURN_IF_ERROR(ReadAt(fd, path, kSlotsAt, slots.bytes));
     int damaged = 0;
     record = NewestRecord(slots.bytes, &slots.newest, &damaged);
-    // A slot that somebody is writing just now looks damaged; the next look is at a whole one. One that stays so is a
-    // torn write, which leaves the record before it.
+    // A slot that somebody is writing just now looks damaged; the next look is at a whole one. One
+    // that stays so is a torn write, which leaves the record before it.
     if (record && (damaged == 0 || tries >= 2)) break;
     std::this_thread::yield();
   }
-  if (!record) return Status(Code::kCorrupt, path + " is damaged: none of its slots has a valid record");
+  if (!record)
+    return Status(Code::kCorrupt, path + " is damaged: none of its slots has a valid record");
   slots.record = *std::move(record);
   return slots;
 }
 
-// One word at a time, so that a reader that meets a writer sees old and new words but no undefined ones. Releasing
-// each word (and acquiring it below) keeps them on their side of `turn` without a fence, which TSan does not know.
+// One word at a time, so that a reader that meets a writer sees old and new words but no undefined
+// ones. Releasing each word (and acquiring it below) keeps them on their side of `turn` without a
+// fence, which TSan does not know.
 using Word = uint32_t __attribute__((may_alias));
 constexpr size_t kEntryWords = (sizeof(WalPosition) + sizeof(Revision)) / sizeof(Word);
 static_assert((sizeof(WalPosition) + sizeof(Revision)) % sizeof(Word) == 0);
@@ -156,7 +160,9 @@ Status Sidecar::Create(const std::string& path, const std::string& database,
   TURSO_RETURN_IF_ERROR(CopyOwnerAndMode(fd, name, database));
   if (::fsync(fd) != 0) return FileError("syncing", name, errno);
   TURSO_RETURN_IF_ERROR(file->PutInPlace());
-  return SyncDirectoryOf(path);
+  Status synced = SyncDirectoryOf(path);
+  if (!synced.ok()) ::unlink(path.c_str());
+  return synced;
 }
 
 Result<std::unique_ptr<Sidecar>> Sidecar::Open(const std::string& path) {
@@ -164,12 +170,14 @@ Result<std::unique_ptr<Sidecar>> Sidecar::Open(const std::string& path) {
   if (!fd.ok()) return fd.status();
   std::unique_ptr<Sidecar> sidecar(new Sidecar);
   sidecar->path_ = path;
-  // From the start of the file: where pages are larger than 16384 bytes, the shared part is not at one's start.
+  // From the start of the file: where pages are larger than 16384 bytes, the shared part is not at
+  // one's start.
   void* map = ::mmap(nullptr, kSidecarBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd->get(), 0);
   if (map == MAP_FAILED) return FileError("mapping", path, errno);
   sidecar->shared_ = reinterpret_cast<SharedState*>(static_cast<uint8_t*>(map) + kSharedAt);
-  // Locks go to a description of their own. The mapping keeps the one that it was made from, in the child of a fork
-  // too, where nothing may unmap it: that child would keep the lock after its parent's death.
+  // Locks go to a description of their own. The mapping keeps the one that it was made from, in the
+  // child of a fork too, where nothing may unmap it: that child would keep the lock after its
+  // parent's death.
   Result<OwnedFd> lockable = OpenFile(path, O_RDWR | O_NONBLOCK);
   if (!lockable.ok()) return lockable.status();
   if (!SameFile(fd->get(), lockable->get())) {
@@ -207,13 +215,14 @@ Status Sidecar::ResetAfterBoot() {
 }
 
 Status Sidecar::Reset(uint64_t boot) {
-  // Blocks for the mapping: a store to a hole of a file on a full disk would end the host's process with SIGBUS.
+  // Blocks for the mapping: a store to a hole of a file on a full disk would end the host's process
+  // with SIGBUS.
   if (::fallocate(fd_, 0, static_cast<off_t>(kSharedAt), sizeof(SharedState)) != 0 &&
       errno != EOPNOTSUPP && errno != ENOSYS) {
     return FileError("making room in", path_, errno);
   }
-  // What the last boot left unsynced is on the disk or gone. But a boot id can also be new because the file was
-  // copied, so the disk is asked.
+  // What the last boot left unsynced is on the disk or gone. But a boot id can also be new because
+  // the file was copied, so the disk is asked.
   if (::fdatasync(fd_) != 0) return FileError("syncing", path_, errno);
   Result<SidecarRecord> record = Read();
   if (!record.ok()) return record.status();
@@ -246,13 +255,15 @@ Status Sidecar::Write(SidecarRecord* record, Sync sync) {
   Result<Slots> slots = ReadSlots(fd_, path_);
   if (!slots.ok()) return slots.status();
 
-  // The oldest slot that is neither the newest nor the last synced one; with three slots there is one.
+  // The oldest slot that is neither the newest nor the last synced one; with three slots there is
+  // one.
   const uint64_t newest = slots->record.sequence;
   const uint64_t synced = shared_->synced_sequence.load(std::memory_order_acquire);
   int target = -1;
   uint64_t target_sequence = 0;
   for (int i = 0; i < kSlots; i++) {
-    ByteView slot = ByteView(slots->bytes).subspan(static_cast<size_t>(i) * kSidecarPage, kSidecarPage);
+    ByteView slot =
+        ByteView(slots->bytes).subspan(static_cast<size_t>(i) * kSidecarPage, kSidecarPage);
     uint64_t sequence = SlotSequence(slot);
     if (i == slots->newest || (sequence != 0 && sequence == synced)) continue;
     if (target < 0 || sequence < target_sequence) {
@@ -281,7 +292,8 @@ void Sidecar::Remember(const WalPosition& position, const Revision& revision) {
   RingEntry written{position, revision};
   Word words[kEntryWords];
   std::memcpy(words, &written, sizeof words);
-  // `turn` follows from `number` alone, so that whoever comes after a writer that died here does the same again.
+  // `turn` follows from `number` alone, so that whoever comes after a writer that died here does
+  // the same again.
   RevisionRing::Entry* entry = &ring->entries[number % RevisionRing::kEntries];
   entry->turn.store(2 * number + 1, std::memory_order_relaxed);
   for (size_t i = 0; i < kEntryWords; i++) {
@@ -318,20 +330,19 @@ void Sidecar::AbandonAfterFork() {
   fd_ = -1;
 }
 
-bool Sidecar::StillThere() const {
-  struct stat open, named;
-  return fd_ >= 0 && ::fstat(fd_, &open) == 0 && ::stat(path_.c_str(), &named) == 0 &&
-         open.st_dev == named.st_dev && open.st_ino == named.st_ino;
-}
+bool Sidecar::StillThere() const { return fd_ >= 0 && IsFileAt(fd_, path_); }
 
 Status Sidecar::AbandonedError() const {
-  return Status(Code::kInvalid,
-                path_ + " was opened before a fork, by the parent of this process: open the database anew here");
+  return Status(
+      Code::kInvalid,
+      path_ +
+          " was opened before a fork, by the parent of this process: open the database anew here");
 }
 
 Status MarkDatabase(const std::string& database, const std::array<uint8_t, 16>& replica_id) {
   const std::string hex = ToHex(replica_id);
-  if (::setxattr(database.c_str(), kMarkAttribute, hex.data(), hex.size(), 0) == 0) return OkStatus();
+  if (::setxattr(database.c_str(), kMarkAttribute, hex.data(), hex.size(), 0) == 0)
+    return OkStatus();
   // No such attributes here, or no room for one: the sidecar alone marks the replica.
   if (errno == ENOTSUP || errno == ENOSYS || errno == EPERM || errno == E2BIG || errno == ENOSPC ||
       errno == EDQUOT) {

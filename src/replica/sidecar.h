@@ -1,30 +1,35 @@
-// NAME-turso: which revision of which primary the database NAME is, and what its processes tell each other.
+// NAME-turso: which revision of which primary the database NAME is, and what its processes tell
+// each other.
 //
 //   offset  bytes
-//        0   4096   header: "turso replica\0\0\0" | format version u32 | oldest reader u32 | zeros | XXH3-64 u64
-//     4096   4096   slot 0 ) the newest slot with a right checksum counts. A record goes where neither the newest nor
-//     8192   4096   slot 1 ) the last synced one is: a write that is torn leaves the one before, and a power cut the
-//    12288   4096   slot 2 ) last that was synced
-//    16384    ...   SharedState: a mapping shared by all processes; means nothing after a restart of the machine
+//        0   4096   header: "turso replica\0\0\0" | format version u32 | oldest reader u32 |
+//                   zeros | XXH3-64 u64
+//     4096   4096   slot 0 ) the newest slot with a right checksum counts. A record goes where
+//     8192   4096   slot 1 ) neither the newest nor the last synced one is: a write that is torn
+//    12288   4096   slot 2 ) leaves the one before, and a power cut the last that was synced
+//    16384    ...   SharedState: a mapping shared by all processes; means nothing after a restart
+//                   of the machine
 //
-//   slot                                  Texts end with a zero; zeros elsewhere.
-//      0 sequence u64                     88 intent: commit number u64     384 protocol, 64
-//      8 replica id, 16                   96 zeros                         448 database id, 192
-//     24 last commit number u64          128 durable, 64                   640 url, 1088
-//     32 page size u32                   192 current, 64                  1728 zeros
-//     36 flags u8: 1 current in database 256 intent: target, 64           4088 XXH3-64 of bytes 0 to 4087
-//     37 intent: kind u8                 320 intent: base, 64
+//   slot, texts ending with a zero, zeros elsewhere
+//      0 sequence u64                     88 intent: commit number u64    384 protocol, 64
+//      8 replica id, 16                  128 durable, 64                  448 database id, 192
+//     24 last commit number u64          192 current, 64                  640 url, 1088
+//     32 page size u32                   256 intent: target, 64          4088 XXH3-64 of the bytes
+//     36 flags: 1 current in database    320 intent: base, 64                 before it
+//     37 intent: kind
 //     40 current position: salts, 8; frames u32; checksum u32 u32
 //     64 intent: salts, 8; base frame u32; last frame u32
 //     80 intent: hash of the page set u64
 //
 // Integers in header and slots are big-endian. Never a token.
-//   (S1) A slot is written only by whoever holds the WRITE lock of the database's wal-index (or creates the replica).
+//   (S1) A slot is written only by whoever holds the WRITE lock of the database's wal-index (or
+//        creates the replica).
 //   (S2) `durable` is a revision whose pages no crash can take away from the files; a lower bound.
 //   (S3) `current` holds only for a WAL in exactly the state that it names.
-//   (S4) An intent is in the file before the frames that it announces are published, and before a commit is sent.
-//   (S5) What is read from the mapping is taken for what it is, bytes that anybody may have written: no index, length
-//        or text out of it leads outside of it.
+//   (S4) An intent is in the file before the frames that it announces are published, and before
+//        a commit is sent.
+//   (S5) What is read from the mapping is taken for what it is, bytes that anybody may have
+//        written: no index, length or text out of it leads outside of it.
 // Any thread may read the shared state. One thread at a time calls the functions.
 
 #ifndef TURSO_SRC_REPLICA_SIDECAR_H_
@@ -63,17 +68,19 @@ struct Intent {
 };
 
 struct SidecarRecord {
-  uint64_t sequence = 0;            // Grows with every slot written.
-  std::string url;                  // Up to 1024 bytes.
-  std::string database_id;          // Up to 128 bytes.
-  std::string protocol;             // Up to 32 bytes.
+  uint64_t sequence = 0;    // Grows with every slot written.
+  std::string url;          // Up to 1024 bytes.
+  std::string database_id;  // Up to 128 bytes.
+  std::string protocol;     // Up to 32 bytes.
   std::array<uint8_t, 16> replica_id{};
   uint64_t last_commit_number = 0;  // Highest ever used.
   uint32_t page_size = 0;
   Revision durable;
   Revision current;
-  WalPosition current_position;     // Frames 0: the database file alone, with no valid frame in the log.
-  // The database file alone has `current` as well: the log may be restarted, and then has no frames.
+  WalPosition
+      current_position;  // Frames 0: the database file alone, with no valid frame in the log.
+  // The database file alone has `current` as well: the log may be restarted, and then has no
+  // frames.
   bool current_in_database = false;
   Intent intent;
 };
@@ -82,7 +89,8 @@ struct SidecarRecord {
 Bytes EncodeSlot(const SidecarRecord& record);
 Result<SidecarRecord> DecodeSlot(ByteView slot);
 
-// Which revision a state of the log shows: kept for as many states as open snapshots are likely to be old.
+// Which revision a state of the log shows: kept for as many states as open snapshots are likely to
+// be old.
 struct RevisionRing {
   static constexpr uint64_t kEntries = 4096;
   struct Entry {
@@ -94,19 +102,21 @@ struct RevisionRing {
   Entry entries[kEntries];
 };
 
-// In the mapping. Plain numbers so that it works between processes; times are Instants of this boot. Its layout is
-// part of the format: another one needs another format version.
+// In the mapping. Plain numbers so that it works between processes; times are Instants of this
+// boot. Its layout is part of the format: another one needs another format version.
 struct SharedState {
-  std::atomic<uint64_t> boot;             // Which boot of the machine the rest is of.
-  std::atomic<int64_t> last_contact;      // When the primary last said that nothing was newer than what we have.
-  std::atomic<int64_t> last_sync;         // When pages were last applied.
-  std::atomic<uint64_t> lease_fence;      // 0: none.
+  std::atomic<uint64_t> boot;  // Which boot of the machine the rest is of.
+  std::atomic<int64_t>
+      last_contact;  // When the primary last said that nothing was newer than what we have.
+  std::atomic<int64_t> last_sync;     // When pages were last applied.
+  std::atomic<uint64_t> lease_fence;  // 0: none.
   std::atomic<int64_t> lease_until;
   std::atomic<int64_t> lease_idle_since;  // 0 while a transaction runs under it.
-  std::atomic<uint32_t> lease_pid;        // Of the process whose turn it is to renew or give it back.
-  std::atomic<uint32_t> lease_wanted;     // The primary said that somebody waits.
-  std::atomic<uint64_t> unsettled;        // Number of the commit whose outcome is unknown; 0: none.
-  std::atomic<uint64_t> synced_sequence;  // Of the last record that is surely on the disk; the sidecar's own.
+  std::atomic<uint32_t> lease_pid;     // Of the process whose turn it is to renew or give it back.
+  std::atomic<uint32_t> lease_wanted;  // The primary said that somebody waits.
+  std::atomic<uint64_t> unsettled;     // Number of the commit whose outcome is unknown; 0: none.
+  std::atomic<uint64_t>
+      synced_sequence;  // Of the last record that is surely on the disk; the sidecar's own.
   RevisionRing ring;
 };
 
@@ -117,11 +127,13 @@ class Sidecar {
   // "app.db" -> "app.db-turso"
   static std::string PathFor(const std::string& database);
 
-  // Writes a new one under a temporary name, syncs it, and links it to its final name: it is never there in part.
-  // Owner and mode as `database` has them, if that exists. kInvalid if a sidecar is there already.
-  static Status Create(const std::string& path, const std::string& database, const SidecarRecord& record);
-  // kNotFound: there is none. kCorrupt: truncated, damaged, or of a format that we do not read: the text names the
-  // file and says which. Nothing is changed.
+  // Writes a new one under a temporary name, syncs it, and links it to its final name: it is never
+  // there in part. Owner and mode as `database` has them, if that exists. kInvalid if a sidecar is
+  // there already.
+  static Status Create(const std::string& path, const std::string& database,
+                       const SidecarRecord& record);
+  // kNotFound: there is none. kCorrupt: truncated, damaged, or of a format that we do not read: the
+  // text names the file and says which. Nothing is changed.
   static Result<std::unique_ptr<Sidecar>> Open(const std::string& path);
   // Only the record of the file as it is: for looking at a replica without opening it. Same errors.
   static Result<SidecarRecord> Peek(const std::string& path);
@@ -129,7 +141,8 @@ class Sidecar {
 
   // The newest record in the file: another process may have written it.
   Result<SidecarRecord> Read();
-  // Writes `record` with the next sequence number. kYes: and fdatasync. kInvalid: a text in it is too long.
+  // Writes `record` with the next sequence number. kYes: and fdatasync. kInvalid: a text in it is
+  // too long.
   Status Write(SidecarRecord* record, Sync sync);
 
   SharedState& shared() { return *shared_; }
@@ -138,12 +151,13 @@ class Sidecar {
   // Any time, from any thread; nothing if it is too old or was never remembered.
   std::optional<Revision> Recall(const WalPosition& position) const;
 
-  // Only one process at a time pulls: an open-file-description lock, so that it dies with its process and knows no
-  // pid. Elected until Resign or the end.
+  // Only one process at a time pulls: an open-file-description lock, so that it dies with its
+  // process and knows no pid. Elected until Resign or the end.
   Elected Campaign();
   void Resign();
 
-  // In the child of a fork: closes the descriptor, so that locks stay the parent's alone, and unmaps nothing.
+  // In the child of a fork: closes the descriptor, so that locks stay the parent's alone, and
+  // unmaps nothing.
   void AbandonAfterFork();
   // Whether the file that we have open is still the one under this name.
   bool StillThere() const;
@@ -159,9 +173,9 @@ class Sidecar {
   SharedState* shared_ = nullptr;
 };
 
-// The second mark of a replica, for the day its sidecar is lost: an extended attribute on the database, where the
-// file system has them (where it has none: nothing happens, kOk). The database file itself is not opened, because
-// closing it would drop the locks that this process has on it.
+// The second mark of a replica, for the day its sidecar is lost: an extended attribute on the
+// database, where the file system has them (where it has none: nothing happens, kOk). The database
+// file itself is not opened, because closing it would drop the locks that this process has on it.
 Status MarkDatabase(const std::string& database, const std::array<uint8_t, 16>& replica_id);
 bool IsMarked(const std::string& database);
 

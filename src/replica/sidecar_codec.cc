@@ -187,9 +187,10 @@ Status CheckSidecarHeader(ByteView header) {
   uint32_t version = LoadBig32(header.data() + sizeof kMagic);
   uint32_t oldest_reader = LoadBig32(header.data() + sizeof kMagic + 4);
   if (version < kFormatVersion || oldest_reader > kFormatVersion) {
-    return Status(Code::kCorrupt,
-                  "it is of format version " + std::to_string(version) + ", and this library reads version " +
-                      std::to_string(kFormatVersion) + ": use a library that knows the other one");
+    return Status(Code::kCorrupt, "it is of format version " + std::to_string(version) +
+                                      ", and this library reads version " +
+                                      std::to_string(kFormatVersion) +
+                                      ": use a library that knows the other one");
   }
   return OkStatus();
 }

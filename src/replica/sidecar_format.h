@@ -32,8 +32,8 @@ Status CheckSidecarHeader(ByteView header);
 // kInvalid if a text of the record does not fit.
 Status CheckRecord(const SidecarRecord& record);
 
-// Of all slots in a row: the record that counts and which slot it is in (-1: none is valid). `damaged`: how many
-// slots have something else in them than a record or zeros.
+// Of all slots in a row: the record that counts and which slot it is in (-1: none is valid).
+// `damaged`: how many slots have something else in them than a record or zeros.
 std::optional<SidecarRecord> NewestRecord(ByteView slots, int* newest, int* damaged);
 // 0 if the slot is not valid.
 uint64_t SlotSequence(ByteView slot);

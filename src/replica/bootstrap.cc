@@ -1,0 +1,284 @@
+#include "src/replica/bootstrap.h"
+
+#include <dirent.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <ctime>
+#include <thread>
+#include <vector>
+
+#include "src/base/log.h"
+#include "src/replica/database_writer.h"
+#include "src/replica/local_file.h"
+#include "src/replica/replica.h"
+#include "src/replica/sidecar.h"
+
+namespace turso {
+
+namespace {
+
+using Opener = std::function<Result<std::unique_ptr<Remote>>(const std::string& url)>;
+
+enum class Stage { kNothing, kHalfMade, kReady };
+
+struct Found {
+  Stage stage = Stage::kNothing;
+  std::optional<SidecarRecord> record;
+  bool empty_file = false;  // As mkstemp() leaves one: it may be replaced.
+};
+
+bool HasContent(const std::string& path) {
+  struct stat st;
+  return ::stat(path.c_str(), &st) == 0 && st.st_size > 0;
+}
+
+// Looks by name only: opening a database by hand, and closing it again, would drop the locks that
+// SQLite has on it in this process (https://sqlite.org/howtocorrupt.html, 2.2).
+Result<Found> LookAt(const std::string& database) {
+  struct stat st;
+  const bool is_there = ::stat(database.c_str(), &st) == 0;
+  if (!is_there && errno != ENOENT) return FileError("looking at", database, errno);
+  const bool is_empty = is_there && S_ISREG(st.st_mode) && st.st_size == 0 &&
+                        !HasContent(database + "-wal") && !HasContent(database + "-journal");
+
+  Found found;
+  found.empty_file = is_empty;
+  const std::string sidecar = Sidecar::PathFor(database);
+  Result<SidecarRecord> record = Sidecar::Peek(sidecar);
+  if (record.ok()) {
+    found.stage = is_there && !is_empty ? Stage::kReady : Stage::kHalfMade;
+    found.record = std::move(*record);
+    return found;
+  }
+  if (record.status().code() != Code::kNotFound) return record.status();
+  if (!is_there || is_empty) return found;
+  if (IsMarked(database)) {
+    return Status(Code::kInvalid,
+                  database + " is a replica whose " + sidecar +
+                      " is missing: put that back, or move the database away to have it made anew");
+  }
+  return Status(Code::kInvalid,
+                database +
+                    " is an ordinary SQLite database (or another file); it is never turned into a "
+                    "replica: give the replica another name, or move this file away");
+}
+
+// The lock file is removed by whoever is done, so that nothing stays behind: a lock counts only
+// while its file still has the name.
+class CreationLock {
+ public:
+  static Result<CreationLock> Take(const std::string& database, Duration patience);
+  CreationLock(CreationLock&& other) noexcept
+      : path_(std::exchange(other.path_, {})), fd_(std::move(other.fd_)) {}
+  ~CreationLock() {
+    if (path_.empty()) return;
+    ::unlink(path_.c_str());
+    UnlockByte(
+        fd_.get(),
+        0);  // By word and not only by closing: a child of a fork may have the descriptor too.
+  }
+
+  // Lets those who wait see that something happens.
+  void Touch() {
+    const Instant now = Instant::Now();
+    if (now - touched_ < milliseconds(50)) return;
+    touched_ = now;
+    ::futimens(fd_.get(), nullptr);
+  }
+
+ private:
+  CreationLock(std::string path, OwnedFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+
+  std::string path_;
+  OwnedFd fd_;
+  Instant touched_;
+};
+
+Result<CreationLock> CreationLock::Take(const std::string& database, Duration patience) {
+  const std::string path = database + "-turso-lock";
+  Instant deadline = Instant::Now() + patience;
+  struct timespec last_seen = {};
+  for (;;) {
+    Result<OwnedFd> fd = OpenFile(path, O_RDWR | O_CREAT);
+    if (!fd.ok()) return fd.status().While("making the replica " + database);
+    Result<bool> locked = TryLockByte(fd->get(), path, 0);
+    if (!locked.ok()) return locked.status();
+    if (*locked && IsFileAt(fd->get(), path)) return CreationLock(path, std::move(*fd));
+    if (*locked) continue;
+
+    struct stat st;
+    const Instant now = Instant::Now();
+    if (::fstat(fd->get(), &st) == 0 &&
+        (st.st_mtim.tv_sec != last_seen.tv_sec || st.st_mtim.tv_nsec != last_seen.tv_nsec)) {
+      last_seen = st.st_mtim;
+      deadline = now + patience;
+    }
+    if (now >= deadline) {
+      return Status(Code::kBusy, "another process is making the replica " + database +
+                                     " and seems to get nowhere: it has " + path);
+    }
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+}
+
+// With the lock held, whoever made these is dead.
+void RemoveLeftovers(const std::string& database) {
+  const std::string directory = DirectoryOf(database);
+  const std::string name = database.substr(database.rfind('/') + 1);
+  const std::string starts[] = {name + TemporaryFile::kMark,
+                                Sidecar::PathFor(name) + TemporaryFile::kMark};
+  DIR* listing = ::opendir(directory.c_str());
+  if (listing == nullptr) return;
+  std::vector<std::string> leftovers;
+  while (const dirent* entry = ::readdir(listing)) {
+    const std::string_view found = entry->d_name;
+    for (const std::string& start : starts) {
+      if (found.substr(0, start.size()) == start)
+        leftovers.push_back(directory + "/" + entry->d_name);
+    }
+  }
+  ::closedir(listing);
+  for (const std::string& leftover : leftovers) ::unlink(leftover.c_str());
+}
+
+// (B3) SQLite deletes a log that it finds without a database. What is in it may be somebody's last
+// copy, so it is kept.
+Status SetLogsAside(const std::string& database) {
+  for (const char* suffix : {"-wal", "-journal"}) {
+    const std::string log = database + suffix;
+    if (!HasContent(log)) {
+      if (::unlink(log.c_str()) != 0 && errno != ENOENT) return FileError("removing", log, errno);
+      continue;
+    }
+    char stamp[32];
+    const std::time_t now = std::time(nullptr);
+    struct tm utc;
+    ::gmtime_r(&now, &utc);
+    std::strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &utc);
+    const std::string aside = log + ".aside-" + stamp + "-" + std::to_string(::getpid());
+    if (::rename(log.c_str(), aside.c_str()) != 0) return FileError("setting aside", log, errno);
+    Log(LogLevel::kWarning, log + " was there without its database: it is kept as " + aside);
+  }
+  const std::string index = database + "-shm";
+  if (::unlink(index.c_str()) != 0 && errno != ENOENT) return FileError("removing", index, errno);
+  return OkStatus();
+}
+
+// Takes back what has its final name, the database first (B1), unless all went well.
+Status PutInPlace(const std::string& database, const Found& found, const SidecarRecord& record,
+                  TemporaryFile* file) {
+  const std::string sidecar = Sidecar::PathFor(database);
+  TURSO_RETURN_IF_ERROR(SetLogsAside(database));
+  // One without a database has nothing to say. It is replaced and not overwritten: a process that
+  // still has it open, with a database that was deleted, keeps to itself.
+  if (found.stage == Stage::kHalfMade && ::unlink(sidecar.c_str()) != 0 && errno != ENOENT) {
+    return FileError("replacing", sidecar, errno);
+  }
+  TURSO_RETURN_IF_ERROR(Sidecar::Create(sidecar, file->path(), record));
+  Status placed = OkStatus();
+  if (found.empty_file && !HasContent(database) && ::unlink(database.c_str()) != 0 &&
+      errno != ENOENT) {
+    placed = FileError("replacing", database, errno);
+  }
+  if (placed.ok()) placed = file->PutInPlace();
+  if (placed.ok()) {
+    placed = SyncDirectoryOf(database);
+    if (!placed.ok()) ::unlink(database.c_str());
+  }
+  if (!placed.ok()) ::unlink(sidecar.c_str());
+  return placed;
+}
+
+Status Build(const std::string& database, const std::string& url, const Found& found,
+             Remote* remote, CreationLock* lock, const Call& call) {
+  Result<Identity> identity = remote->Identify(call);
+  if (!identity.ok()) return identity.status();
+  if (found.record && found.record->url != url &&
+      found.record->database_id != identity->database_id) {
+    return Status(Code::kInvalid,
+                  Sidecar::PathFor(database) + " names the primary " + found.record->url +
+                      ", and at " + url +
+                      " is another database: remove that file if the replica is to be of " + url);
+  }
+  Result<TemporaryFile> file = TemporaryFile::CreateFor(database);
+  if (!file.ok()) return file.status();
+  DatabaseWriter writer(file->fd(), file->path(), [lock] { lock->Touch(); });
+  Result<Revision> revision = remote->Pull(Revision(), Duration{}, &writer, call);
+  if (!revision.ok()) return revision.status();
+  if (revision->empty()) return Status(Code::kCorrupt, "the primary named no revision");
+  TURSO_RETURN_IF_ERROR(writer.Finish());
+
+  SidecarRecord record;
+  std::string token;
+  record.url = StripToken(url, &token);
+  record.database_id = identity->database_id;
+  record.protocol = identity->protocol;
+  record.page_size = writer.page_size();
+  record.durable = record.current = *revision;
+  record.current_in_database = true;
+  if (::getrandom(record.replica_id.data(), record.replica_id.size(), 0) !=
+      static_cast<ssize_t>(record.replica_id.size())) {
+    return FileError("inventing an identity for", database, errno);
+  }
+  TURSO_RETURN_IF_ERROR(MarkDatabase(file->path(), record.replica_id));
+  if (found.empty_file) TURSO_RETURN_IF_ERROR(CopyOwnerAndMode(file->fd(), file->path(), database));
+  if (::fsync(file->fd()) != 0) return FileError("syncing", file->path(), errno);
+  return PutInPlace(database, found, record, &*file);
+}
+
+Status CheckReady(const std::string& database, const std::string& url,
+                  const SidecarRecord& record) {
+  if (url.empty() || url == record.url) return OkStatus();
+  return Status(Code::kInvalid,
+                database + " is a replica of " + record.url + " already, not of " + url +
+                    ": to move it to another address of the same database, open it with that url");
+}
+
+Status Bootstrap(const std::string& database, const Options& options, const Opener& open) {
+  Result<Found> found = LookAt(database);
+  if (!found.ok()) return found.status();
+  if (found->stage == Stage::kReady) return CheckReady(database, options.url, *found->record);
+  const std::string url = !options.url.empty() ? options.url
+                          : found->record      ? found->record->url
+                                               : "";
+  if (url.empty()) {
+    return Status(
+        Code::kInvalid,
+        database +
+            " does not exist, and no primary is named to make it from: give the parameter "
+            "url (file:NAME?vfs=turso&url=http://HOST/DATABASE), or set TURSO_DATABASE_URL");
+  }
+  Result<std::unique_ptr<Remote>> remote = open(url);
+  if (!remote.ok()) return remote.status();
+
+  Result<CreationLock> lock = CreationLock::Take(database, options.timeout);
+  if (!lock.ok()) return lock.status();
+  found = LookAt(database);  // Somebody may have made it while we waited.
+  if (!found.ok()) return found.status();
+  if (found->stage == Stage::kReady) return CheckReady(database, options.url, *found->record);
+  RemoveLeftovers(database);
+  Call call;
+  call.timeout = options.timeout;
+  return Build(database, url, *found, remote->get(), &*lock, call)
+      .While("making the replica " + database + " from " + url);
+}
+
+}  // namespace
+
+Status CreateFrom(const std::string& database, const Options& options,
+                  std::unique_ptr<Remote> remote) {
+  return Bootstrap(database, options, [&](const std::string&) -> Result<std::unique_ptr<Remote>> {
+    return std::move(remote);
+  });
+}
+
+Status Replica::Create(const std::string& database, const Options& options) {
+  return Bootstrap(database, options, [&](const std::string& url) {
+    return OpenRemote({url, options.token, options.token_file, options.protocol});
+  });
+}
+
+}  // namespace turso
