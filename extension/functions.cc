@@ -20,7 +20,7 @@ constexpr int64_t kWaitMillisecondsMax = int64_t{365} * 24 * 3600 * 1000;
 using Value = std::variant<std::monostate, int64_t, std::string>;  // NULL, INTEGER, TEXT
 
 struct Request {
-  Replica* replica = nullptr;
+  Replica* replica = nullptr;  // Null only for a question of any database.
   std::optional<WalPosition> snapshot;
   Interrupted interrupted;
   Revision revision;                // turso_wait
@@ -58,34 +58,30 @@ Result<Value> Lag(const Request& request) {
 }
 
 Result<Value> LastError(const Request& request) {
-  std::optional<std::string> error = request.replica->LastError();
+  std::optional<std::string> error =
+      request.replica != nullptr ? request.replica->LastError() : LastOpenError();
   if (!error) return Value();
   return Value(*std::move(error));
 }
 
 enum class Takes { kNothing, kRevision };
-enum class PlainFile {
-  kIsAnError,
-  kIsNull,
-  kIsAsked
-};  // What a database that is no replica is to a question.
+enum class Of { kReplica, kAnyDatabase };
 
 struct Question {
   const char* name;
   Takes takes;
-  PlainFile plain_file;
+  Of of;
   int flags;
   Result<Value> (*answer)(const Request&);
 };
 
 constexpr Question kQuestions[] = {
-    {"turso_version", Takes::kNothing, PlainFile::kIsAsked, SQLITE_INNOCUOUS, Version},
-    {"turso_sync", Takes::kNothing, PlainFile::kIsAnError, SQLITE_DIRECTONLY, Sync},
-    {"turso_revision", Takes::kNothing, PlainFile::kIsAnError, SQLITE_INNOCUOUS,
-     RevisionOfSnapshot},
-    {"turso_wait", Takes::kRevision, PlainFile::kIsAnError, SQLITE_DIRECTONLY, Wait},
-    {"turso_lag", Takes::kNothing, PlainFile::kIsAnError, SQLITE_INNOCUOUS, Lag},
-    {"turso_last_error", Takes::kNothing, PlainFile::kIsNull, SQLITE_INNOCUOUS, LastError},
+    {"turso_version", Takes::kNothing, Of::kAnyDatabase, SQLITE_INNOCUOUS, Version},
+    {"turso_sync", Takes::kNothing, Of::kReplica, SQLITE_DIRECTONLY, Sync},
+    {"turso_revision", Takes::kNothing, Of::kReplica, SQLITE_INNOCUOUS, RevisionOfSnapshot},
+    {"turso_wait", Takes::kRevision, Of::kReplica, SQLITE_DIRECTONLY, Wait},
+    {"turso_lag", Takes::kNothing, Of::kReplica, SQLITE_INNOCUOUS, Lag},
+    {"turso_last_error", Takes::kNothing, Of::kAnyDatabase, 0, LastError},
 };
 
 Status Invalid(std::string text) { return Status(Code::kInvalid, std::move(text)); }
@@ -147,31 +143,44 @@ Status ReadArguments(const Question& question, int count, sqlite3_value** values
   return OkStatus();
 }
 
+// "temp" is always there, though SQLite makes it only when it is needed.
+bool HasSchema(sqlite3* db, const std::string& schema) {
+  return sqlite3_stricmp(schema.c_str(), "temp") == 0 ||
+         sqlite3_db_readonly(db, schema.c_str()) >= 0;
+}
+
 Result<Value> Answer(const Question& question, sqlite3* db, int count, sqlite3_value** values) {
   Arguments arguments;
   TURSO_RETURN_IF_ERROR(ReadArguments(question, count, values, &arguments));
   const std::string& schema = arguments.schema;
-  if (sqlite3_db_readonly(db, schema.c_str()) < 0) return Invalid("no such schema: " + schema);
+  if (!HasSchema(db, schema)) return Invalid("no such schema: " + schema);
   Request& request = arguments.request;
   std::shared_ptr<Replica> kept;
-  if (question.plain_file != PlainFile::kIsAsked) {
-    std::optional<OpenReplica> open = FindReplica(db, schema.c_str());
-    if (!open) {
-      if (question.plain_file == PlainFile::kIsNull) return Value();
-      return Invalid(schema + " is not a replica");
-    }
+  if (std::optional<OpenReplica> open = FindReplica(db, schema.c_str())) {
     kept = std::move(open->replica);
     request.replica = kept.get();
     request.snapshot = open->snapshot;
     request.interrupted = InterruptedBy(db);
+  } else if (question.of == Of::kReplica) {
+    return Invalid(schema + " is not a replica");
   }
   return question.answer(request);
 }
 
+// Inside a transaction SQLite answers these two by rolling it back; that a question has no answer
+// is no reason to.
+int CodeOfAnswer(sqlite3_context* context, const Status& status) {
+  const int code = SqliteCode(status);
+  const int primary_code = code & 0xff;
+  if (primary_code != SQLITE_IOERR && primary_code != SQLITE_FULL) return code;
+  const bool in_transaction = sqlite3_get_autocommit(sqlite3_context_db_handle(context)) == 0;
+  return in_transaction ? SQLITE_CANTOPEN : code;
+}
+
 void Fail(sqlite3_context* context, const Status& status) {
   sqlite3_result_error(context, status.text().c_str(), -1);
-  sqlite3_result_error_code(context,
-                            SqliteCode(status));  // After the text: it keeps a text that is there.
+  // After the text: it keeps a text that is there.
+  sqlite3_result_error_code(context, CodeOfAnswer(context, status));
 }
 
 void Succeed(sqlite3_context* context, const Value& value) {
