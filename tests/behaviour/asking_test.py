@@ -6,12 +6,38 @@ import sqlite3
 import subprocess
 import time
 
-from harness import (EXTENSION, BehaviourTest, Replica, error_code, is_io_error, load_extension, main,
-                     sqlite_log)
+from harness import (
+    EXTENSION,
+    BehaviourTest,
+    Replica,
+    error_code,
+    is_io_error,
+    load_extension,
+    main,
+    sqlite_log,
+)
 
-STATUS_COLUMNS = ["path", "url", "protocol", "database_id", "revision", "lag_ms", "last_sync_ms", "state", "lease",
-                  "page_count", "pages_present", "pulls", "pages_pulled", "commits", "conflicts", "round_trips",
-                  "bytes_sent", "bytes_received", "last_error"]
+STATUS_COLUMNS = [
+    "path",
+    "url",
+    "protocol",
+    "database_id",
+    "revision",
+    "lag_ms",
+    "last_sync_ms",
+    "state",
+    "lease",
+    "page_count",
+    "pages_present",
+    "pulls",
+    "pages_pulled",
+    "commits",
+    "conflicts",
+    "round_trips",
+    "bytes_sent",
+    "bytes_received",
+    "last_error",
+]
 
 
 class Asking(BehaviourTest):
@@ -30,14 +56,20 @@ class Asking(BehaviourTest):
 
     def both(self, name):
         """As a PRAGMA and as a function, with and without the schema's name."""
-        return [self.one(f"PRAGMA {name}"), self.one(f"PRAGMA main.{name}"), self.one(f"SELECT {name}()"),
-                self.one(f"SELECT {name}('main')")]
+        return [
+            self.one(f"PRAGMA {name}"),
+            self.one(f"PRAGMA main.{name}"),
+            self.one(f"SELECT {name}()"),
+            self.one(f"SELECT {name}('main')"),
+        ]
 
     def test_turso_version(self):
         answers = {self.one("PRAGMA turso_version"), self.one("SELECT turso_version()")}
         self.assertEqual(1, len(answers))
         self.assertRegex(answers.pop(), r"^\d+\.\d+\.\d+")
-        self.assertRegex(self.one("SELECT turso_version()", db=self.keep(sqlite3.connect(":memory:"))), r"^\d+\.")
+        self.assertRegex(
+            self.one("SELECT turso_version()", db=self.keep(sqlite3.connect(":memory:"))), r"^\d+\."
+        )
 
     def test_turso_revision(self):
         answers = self.both("turso_revision")
@@ -58,15 +90,27 @@ class Asking(BehaviourTest):
 
     def test_turso_sync(self):
         other = self.open(self.replica(self.server, "other", sync_interval="off"))
-        for number, ask in enumerate(("SELECT turso_sync()", "PRAGMA turso_sync", "SELECT turso_sync('main')",
-                                      "PRAGMA main.turso_sync")):
+        for number, ask in enumerate(
+            (
+                "SELECT turso_sync()",
+                "PRAGMA turso_sync",
+                "SELECT turso_sync('main')",
+                "PRAGMA main.turso_sync",
+            )
+        ):
             self.db.execute("INSERT INTO t VALUES(?)", (number,))
-            self.assertEqual(number, self.one("SELECT count(*) FROM t", db=other), "sync_interval=off, and yet it came")
+            self.assertEqual(
+                number,
+                self.one("SELECT count(*) FROM t", db=other),
+                "sync_interval=off, and yet it came",
+            )
             reached = self.one(ask, db=other)
             self.assertEqual(self.one("SELECT turso_revision()"), reached)
             self.assertEqual(number + 1, self.one("SELECT count(*) FROM t", db=other))
 
-    def test_turso_sync_inside_a_read_transaction_brings_the_replica_forward_and_not_the_snapshot(self):
+    def test_turso_sync_inside_a_read_transaction_brings_the_replica_forward_and_not_the_snapshot(
+        self,
+    ):
         app = self.replica(self.server, "other", sync_interval="off")
         other, beside = self.open(app), self.open(app)
         other.execute("BEGIN")
@@ -81,15 +125,23 @@ class Asking(BehaviourTest):
 
     def test_turso_wait(self):
         other = self.open(self.replica(self.server, "other"))
-        for ask in ("SELECT turso_wait(?, 5000)", "SELECT turso_wait(?, 5000, 'main')", "SELECT turso_wait(?)"):
+        for ask in (
+            "SELECT turso_wait(?, 5000)",
+            "SELECT turso_wait(?, 5000, 'main')",
+            "SELECT turso_wait(?)",
+        ):
             self.db.execute("INSERT INTO t VALUES(1)")
             revision = self.one("SELECT turso_revision()")
             self.assertEqual(1, self.one(ask, (revision,), db=other))
-            self.assertEqual(self.one("SELECT count(*) FROM t"), self.one("SELECT count(*) FROM t", db=other))
+            self.assertEqual(
+                self.one("SELECT count(*) FROM t"), self.one("SELECT count(*) FROM t", db=other)
+            )
         self.db.execute("INSERT INTO t VALUES(1)")
         revision = self.one("SELECT turso_revision()")
         self.assertEqual(1, self.one(f"PRAGMA turso_wait='{revision} 5000'", db=other))
-        self.assertEqual(self.one("SELECT count(*) FROM t"), self.one("SELECT count(*) FROM t", db=other))
+        self.assertEqual(
+            self.one("SELECT count(*) FROM t"), self.one("SELECT count(*) FROM t", db=other)
+        )
         self.assertEqual(1, self.one(f"PRAGMA turso_wait='{revision}'", db=other))
 
     def test_turso_wait_ends_at_its_deadline(self):
@@ -112,7 +164,9 @@ class Asking(BehaviourTest):
             self.assertIsInstance(answer, int)
             self.assertTrue(0 <= answer < 2000, answer)
         time.sleep(1.5)
-        self.assertLess(self.one("SELECT turso_lag()"), 1500, "a follower hears from the primary once a second")
+        self.assertLess(
+            self.one("SELECT turso_lag()"), 1500, "a follower hears from the primary once a second"
+        )
 
     def test_turso_last_error(self):
         self.assertEqual({None}, set(self.both("turso_last_error")))
@@ -196,14 +250,20 @@ class ModesOfTheContract(BehaviourTest):
     def test_another_journal_mode_is_answered_wal_without_an_error(self):
         for mode in ("DELETE", "TRUNCATE", "PERSIST", "MEMORY", "OFF", "WAL", "nonsense"):
             for schema in ("", "main."):
-                self.assertEqual([("wal",)], self.db.execute(f"PRAGMA {schema}journal_mode={mode}").fetchall(), mode)
+                self.assertEqual(
+                    [("wal",)],
+                    self.db.execute(f"PRAGMA {schema}journal_mode={mode}").fetchall(),
+                    mode,
+                )
                 self.db.execute("INSERT INTO t VALUES(1)")
         self.assertEqual([("wal",)], self.db.execute("PRAGMA journal_mode").fetchall())
         self.assert_forwarded(14)
 
     def test_exclusive_locking_is_answered_normal(self):
         for mode in ("EXCLUSIVE", "NORMAL", "EXCLUSIVE"):
-            self.assertEqual([("normal",)], self.db.execute(f"PRAGMA locking_mode={mode}").fetchall())
+            self.assertEqual(
+                [("normal",)], self.db.execute(f"PRAGMA locking_mode={mode}").fetchall()
+            )
             self.db.execute("INSERT INTO t VALUES(1)")
         self.assertEqual([("normal",)], self.db.execute("PRAGMA main.locking_mode").fetchall())
         self.assert_forwarded(3)
@@ -215,16 +275,31 @@ class ModesOfTheContract(BehaviourTest):
         self.assert_forwarded(1)
 
     def assert_forwarded(self, rows):
-        self.assertEqual([(rows,)], self.open(self.app).execute("SELECT count(*) FROM t").fetchall())
+        self.assertEqual(
+            [(rows,)], self.open(self.app).execute("SELECT count(*) FROM t").fetchall()
+        )
         self.server.stop()
         db = self.keep(self.server.open_file())
         self.assertEqual([(rows,)], db.execute("SELECT count(*) FROM t").fetchall())
 
     def test_our_connections_wait_five_seconds_unless_the_application_says_otherwise(self):
-        script = (f".open '{self.app.uri()}'\nPRAGMA busy_timeout;\n"
-                  f".open '{self.path('plain.db')}'\nPRAGMA busy_timeout;\n")
-        done = subprocess.run(["sqlite3", "-batch", "-cmd", f".load {str(EXTENSION).removesuffix('.so')}", ":memory:"],
-                              input=script, capture_output=True, text=True, timeout=30)
+        script = (
+            f".open '{self.app.uri()}'\nPRAGMA busy_timeout;\n"
+            f".open '{self.path('plain.db')}'\nPRAGMA busy_timeout;\n"
+        )
+        done = subprocess.run(
+            [
+                "sqlite3",
+                "-batch",
+                "-cmd",
+                f".load {str(EXTENSION).removesuffix('.so')}",
+                ":memory:",
+            ],
+            input=script,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
         self.assertEqual(("5000\n0\n", ""), (done.stdout, done.stderr))
         mine = self.open(self.app, timeout=0.25)
         self.assertEqual([(250,)], mine.execute("PRAGMA busy_timeout").fetchall())
@@ -258,7 +333,9 @@ class ModesOfTheContract(BehaviourTest):
         reader = self.open(self.app.with_options(mode="ro"))
         self.db.execute("INSERT INTO t VALUES(1)")
         self.assertEqual([(1,)], reader.execute("SELECT * FROM t").fetchall())
-        self.assert_code(self.fails(reader.execute, "INSERT INTO t VALUES(2)"), sqlite3.SQLITE_READONLY)
+        self.assert_code(
+            self.fails(reader.execute, "INSERT INTO t VALUES(2)"), sqlite3.SQLITE_READONLY
+        )
 
     def test_immutable_and_nolock_are_refused(self):
         for option in ("immutable", "nolock"):
@@ -293,7 +370,9 @@ class Options(BehaviourTest):
         db = self.open(Replica(app.path, same_database))
         self.assertEqual(same_database, self.url_of(db))
         db.close()
-        self.assertEqual(same_database, self.url_of(self.open(app, with_url=False)), "it was not stored")
+        self.assertEqual(
+            same_database, self.url_of(self.open(app, with_url=False)), "it was not stored"
+        )
 
     def test_the_environment_names_the_primary_where_nothing_else_does(self):
         os.environ["TURSO_DATABASE_URL"] = self.server.url("from-environment")
@@ -325,21 +404,36 @@ class Options(BehaviourTest):
         db.execute("INSERT INTO t VALUES(1)")
 
     def test_an_unknown_value_is_an_error_that_names_the_parameter(self):
-        for name, value in (("sync_interval", "sometimes"), ("max_staleness", "young"), ("on_stale", "panic"),
-                            ("hydrate", "maybe"), ("timeout", "soon"), ("timeout", "-1s"), ("protocol", "smoke"),
-                            ("url", "ftp://127.0.0.1/x"), ("url", "nonsense")):
+        for name, value in (
+            ("sync_interval", "sometimes"),
+            ("max_staleness", "young"),
+            ("on_stale", "panic"),
+            ("hydrate", "maybe"),
+            ("timeout", "soon"),
+            ("timeout", "-1s"),
+            ("protocol", "smoke"),
+            ("url", "ftp://127.0.0.1/x"),
+            ("url", "nonsense"),
+        ):
             with self.subTest(name=name, value=value):
                 start = len(sqlite_log)
                 app = self.replica(self.server, f"bad-{name}")
-                broken = Replica(app.path, value) if name == "url" else app.with_options(**{name: value})
+                broken = (
+                    Replica(app.path, value) if name == "url" else app.with_options(**{name: value})
+                )
                 self.fails(broken.connect)
                 self.assert_explained([self.logged_since(start)], name, value)
                 self.assertEqual([], app.files())
 
     def test_an_unknown_value_in_the_environment_names_the_variable(self):
-        for name, value in (("TURSO_VFS_SYNC_INTERVAL", "sometimes"), ("TURSO_VFS_TIMEOUT", "soon"),
-                            ("TURSO_VFS_MAX_STALENESS", "young"), ("TURSO_VFS_ON_STALE", "panic"),
-                            ("TURSO_VFS_HYDRATE", "maybe"), ("TURSO_VFS_PROTOCOL", "smoke")):
+        for name, value in (
+            ("TURSO_VFS_SYNC_INTERVAL", "sometimes"),
+            ("TURSO_VFS_TIMEOUT", "soon"),
+            ("TURSO_VFS_MAX_STALENESS", "young"),
+            ("TURSO_VFS_ON_STALE", "panic"),
+            ("TURSO_VFS_HYDRATE", "maybe"),
+            ("TURSO_VFS_PROTOCOL", "smoke"),
+        ):
             with self.subTest(name):
                 os.environ[name] = value
                 start = len(sqlite_log)
@@ -348,11 +442,23 @@ class Options(BehaviourTest):
                 del os.environ[name]
 
     def test_every_known_value_is_taken(self):
-        for number, options in enumerate((
-                {"sync_interval": "500ms"}, {"sync_interval": "follow"}, {"sync_interval": "2m"},
-                {"sync_interval": "0.5"}, {"max_staleness": "5s"}, {"max_staleness": "0"}, {"on_stale": "wait"},
-                {"on_stale": "error"}, {"on_stale": "serve"}, {"hydrate": "full"}, {"timeout": "3"},
-                {"protocol": "auto"}, {"protocol": "primary"})):
+        for number, options in enumerate(
+            (
+                {"sync_interval": "500ms"},
+                {"sync_interval": "follow"},
+                {"sync_interval": "2m"},
+                {"sync_interval": "0.5"},
+                {"max_staleness": "5s"},
+                {"max_staleness": "0"},
+                {"on_stale": "wait"},
+                {"on_stale": "error"},
+                {"on_stale": "serve"},
+                {"hydrate": "full"},
+                {"timeout": "3"},
+                {"protocol": "auto"},
+                {"protocol": "primary"},
+            )
+        ):
             with self.subTest(**options):
                 db = self.open(self.replica(self.server, f"good{number}", **options))
                 db.execute("CREATE TABLE IF NOT EXISTS t(a)")
@@ -365,21 +471,35 @@ class Options(BehaviourTest):
         other = self.open(self.replica(self.server, "other", sync_interval="200ms"))
         app.execute("INSERT INTO t VALUES(1)")
         revision = app.execute("SELECT turso_revision()").fetchone()[0]
-        self.assertEqual([(1,)], other.execute("SELECT turso_wait(?, 3000)", (revision,)).fetchall())
+        self.assertEqual(
+            [(1,)], other.execute("SELECT turso_wait(?, 3000)", (revision,)).fetchall()
+        )
 
     def test_a_bound_of_zero_reads_what_is_current(self):
         app = self.open(self.replica(self.server, "app"))
         app.execute("CREATE TABLE t(a)")
-        other = self.open(self.replica(self.server, "other", sync_interval="off", max_staleness="0"))
+        other = self.open(
+            self.replica(self.server, "other", sync_interval="off", max_staleness="0")
+        )
         for number in range(20):
             app.execute("INSERT INTO t VALUES(?)", (number,))
             self.assertEqual([(number + 1,)], other.execute("SELECT count(*) FROM t").fetchall())
 
     def test_what_happens_when_the_bound_cannot_be_met(self):
         self.open(self.replica(self.server, "maker")).execute("CREATE TABLE t(a)")
-        readers = {policy: self.open(self.replica(self.server, policy, sync_interval="off", max_staleness="100ms",
-                                                  on_stale=policy, timeout="1s"))
-                   for policy in ("serve", "error", "wait")}
+        readers = {
+            policy: self.open(
+                self.replica(
+                    self.server,
+                    policy,
+                    sync_interval="off",
+                    max_staleness="100ms",
+                    on_stale=policy,
+                    timeout="1s",
+                )
+            )
+            for policy in ("serve", "error", "wait")
+        }
         for db in readers.values():
             db.execute("SELECT * FROM t").fetchall()
         self.server.pause()
@@ -388,8 +508,12 @@ class Options(BehaviourTest):
         for policy, least, most in (("error", 0, 2), ("wait", 0.8, 3)):
             began = time.monotonic()
             error = self.fails(readers[policy].execute, "SELECT * FROM t")
-            self.assertTrue(least <= time.monotonic() - began < most, f"{policy}: {time.monotonic() - began}")
-            self.assertTrue(is_io_error(error_code(error)) or error_code(error) == sqlite3.SQLITE_BUSY, error)
+            self.assertTrue(
+                least <= time.monotonic() - began < most, f"{policy}: {time.monotonic() - began}"
+            )
+            self.assertTrue(
+                is_io_error(error_code(error)) or error_code(error) == sqlite3.SQLITE_BUSY, error
+            )
         self.server.resume()
         for db in readers.values():
             self.assertEqual([], db.execute("SELECT * FROM t").fetchall())

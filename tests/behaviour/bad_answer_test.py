@@ -4,7 +4,16 @@ import os
 import sqlite3
 import time
 
-from harness import (BehaviourTest, Replica, error_code, error_name, is_io_error, main, seeded_random, sqlite_log)
+from harness import (
+    BehaviourTest,
+    Replica,
+    error_code,
+    error_name,
+    is_io_error,
+    main,
+    seeded_random,
+    sqlite_log,
+)
 from proxy import Proxy
 
 NEVER = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)  # Some hosts delete the file on these.
@@ -18,13 +27,17 @@ class BadAnswers(BehaviourTest):
         self.addCleanup(self.proxy.close)
         direct = self.open(self.replica(self.server, "direct"))
         direct.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, a, padding)")
-        direct.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)"
-                       " INSERT INTO t SELECT i, 'first', hex(randomblob(500)) FROM n")
+        direct.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)"
+            " INSERT INTO t SELECT i, 'first', hex(randomblob(500)) FROM n"
+        )
         self.direct = direct
 
     def through_proxy(self, name, **options):
         os.makedirs(self.path(name), exist_ok=True)
-        return Replica(self.path(f"{name}/{name}.db"), self.proxy.url(), **{"timeout": "2s", **options})
+        return Replica(
+            self.path(f"{name}/{name}.db"), self.proxy.url(), **{"timeout": "2s", **options}
+        )
 
     def truth(self):
         return self.direct.execute("SELECT id, a, padding FROM t ORDER BY id").fetchall()
@@ -69,7 +82,9 @@ class BadAnswers(BehaviourTest):
                 time.sleep(0.3)
                 self.proxy.tamper = lambda _call, answer, status=status: answer.become_html(status)
                 start = len(sqlite_log)
-                self.assert_network_error(self.fails(db.execute, "UPDATE t SET a = 'never' WHERE id = 1"))
+                self.assert_network_error(
+                    self.fails(db.execute, "UPDATE t SET a = 'never' WHERE id = 1")
+                )
                 self.assert_names_the_url(db, start)
                 self.fails(db.execute, "SELECT turso_sync()")
                 self.assert_intact(db, rows)
@@ -93,9 +108,11 @@ class BadAnswers(BehaviourTest):
         for number, part in enumerate((0.0, 0.01, 0.3, 0.7, 0.999)):
             for call in ("identify", "pull"):
                 with self.subTest(part=part, call=call):
+
                     def cut(called, answer, part=part, call=call):
                         if called == call:
                             answer.cut_at = int(len(answer.body) * part)
+
                     self.proxy.tamper = cut
                     self.creation_fails(f"cut{number}-{call}")
 
@@ -107,6 +124,7 @@ class BadAnswers(BehaviourTest):
             def flip(called, answer, call=call):
                 if called == call:
                     answer.flip_bit(generator.randrange(len(answer.body)), generator.randrange(8))
+
             with self.subTest(number=number, call=call):
                 self.proxy.tamper = flip
                 self.creation_fails(f"flip{number}")
@@ -116,14 +134,17 @@ class BadAnswers(BehaviourTest):
         db = self.open(self.through_proxy("app", sync_interval="off"))
         for number in range(40):
             before = db.execute("SELECT id, a, padding FROM t ORDER BY id").fetchall()
-            self.direct.execute("UPDATE t SET a = ?, padding = hex(randomblob(400)) WHERE id % 7 = ?",
-                                (f"round {number}", number % 7))
+            self.direct.execute(
+                "UPDATE t SET a = ?, padding = hex(randomblob(400)) WHERE id % 7 = ?",
+                (f"round {number}", number % 7),
+            )
 
             def harm(_called, answer):
                 if number % 2:
                     answer.flip_bit(generator.randrange(len(answer.body)), generator.randrange(8))
                 else:
                     answer.cut_at = generator.randrange(len(answer.body))
+
             self.proxy.tamper = harm
             with self.subTest(number=number):
                 start = len(sqlite_log)
@@ -154,6 +175,7 @@ class BadAnswers(BehaviourTest):
                     answer.cut_at = generator.randrange(len(answer.body))
                 else:
                     answer.become_html(200 if kind == "html" else 502)
+
             time.sleep(0.15)  # No lease is kept from the last round.
             self.proxy.tamper = harm
             with self.subTest(number=number, call=call, kind=kind):
@@ -166,9 +188,13 @@ class BadAnswers(BehaviourTest):
                     code = error_code(error)
                 self.proxy.tamper = None
                 self.assertEqual([True], harmed)
-                db.execute("INSERT INTO t VALUES(?, 'after', '')", (key + 1000,))  # Settles what is open.
+                db.execute(
+                    "INSERT INTO t VALUES(?, 'after', '')", (key + 1000,)
+                )  # Settles what is open.
                 self.direct.execute("SELECT turso_sync()")
-                there = self.direct.execute("SELECT count(*) FROM t WHERE id = ?", (key,)).fetchone()[0]
+                there = self.direct.execute(
+                    "SELECT count(*) FROM t WHERE id = ?", (key,)
+                ).fetchone()[0]
                 outcomes[call, code, there] = outcomes.get((call, code, there), 0) + 1
                 if code is None:
                     self.assertEqual(1, there, "said OK")
@@ -183,7 +209,9 @@ class BadAnswers(BehaviourTest):
             with self.subTest(call):
                 time.sleep(0.3)
                 lost = []
-                self.proxy.lose_request = lambda called: called == call and not lost and (lost.append(1) or True)
+                self.proxy.lose_request = (
+                    lambda called: called == call and not lost and (lost.append(1) or True)
+                )
                 code = None
                 try:
                     db.execute("INSERT INTO t VALUES(?, 'lost?', '')", (5000 + number,))
@@ -194,7 +222,9 @@ class BadAnswers(BehaviourTest):
                 self.assertTrue(lost)
                 db.execute("INSERT INTO t VALUES(?, 'after', '')", (6000 + number,))
                 self.direct.execute("SELECT turso_sync()")
-                there = self.direct.execute("SELECT count(*) FROM t WHERE id = ?", (5000 + number,)).fetchone()[0]
+                there = self.direct.execute(
+                    "SELECT count(*) FROM t WHERE id = ?", (5000 + number,)
+                ).fetchone()[0]
                 if code is None:
                     self.assertEqual(1, there)
                 elif code == sqlite3.SQLITE_IOERR:
@@ -214,7 +244,9 @@ class BadAnswers(BehaviourTest):
                     for number in range(statements):
                         db.execute("UPDATE t SET a = ? WHERE id = ?", (number, number % 200))
                     db.execute("COMMIT")
-                    self.assertEqual(expected, [call for call in self.proxy.calls if call != "release"])
+                    self.assertEqual(
+                        expected, [call for call in self.proxy.calls if call != "release"]
+                    )
 
     def test_reading_and_opening_cost_no_exchange(self):
         app = self.through_proxy("app", sync_interval="off")
@@ -230,13 +262,15 @@ class BadAnswers(BehaviourTest):
 class NoServer(BehaviourTest):
     def test_a_url_that_leads_nowhere_is_an_error_that_names_it(self):
         server = self.primary(create=False)
-        for name, url, fragment in (("refused", "http://127.0.0.1:9/app", "127.0.0.1:9"),
-                                    ("unresolved", "http://no-such-host.invalid/app", "no-such-host.invalid"),
-                                    ("absent", server.url("absent"), "/absent"),
-                                    ("scheme", "gopher://127.0.0.1/app", "gopher"),
-                                    ("empty", "", "url"),
-                                    ("noise", "ht!tp:/x", "ht!tp:/x"),
-                                    ("port", "http://127.0.0.1:notaport/app", "notaport")):
+        for name, url, fragment in (
+            ("refused", "http://127.0.0.1:9/app", "127.0.0.1:9"),
+            ("unresolved", "http://no-such-host.invalid/app", "no-such-host.invalid"),
+            ("absent", server.url("absent"), "/absent"),
+            ("scheme", "gopher://127.0.0.1/app", "gopher"),
+            ("empty", "", "url"),
+            ("noise", "ht!tp:/x", "ht!tp:/x"),
+            ("port", "http://127.0.0.1:notaport/app", "notaport"),
+        ):
             with self.subTest(name):
                 os.mkdir(self.path(name))
                 start = len(sqlite_log)
@@ -260,13 +294,19 @@ class Tokens(BehaviourTest):
         for name, text in (("write.token", "w-secret-1"), ("read.token", "r-secret-2")):
             with open(self.path(name), "w", encoding="utf-8") as file:
                 file.write(text + "\n")
-        self.server = self.primary("--token-file", self.path("write.token"), "--read-token-file", self.path("read.token"))
+        self.server = self.primary(
+            "--token-file", self.path("write.token"), "--read-token-file", self.path("read.token")
+        )
         self.app = self.replica(self.server, "app", token="w-secret-1")
         self.db = self.open(self.app)
         self.db.execute("CREATE TABLE t(a)")
 
     def with_token(self, token, name="app"):
-        return Replica(self.replica(self.server, name).path, self.server.url(), **({"token": token} if token else {}))
+        return Replica(
+            self.replica(self.server, name).path,
+            self.server.url(),
+            **({"token": token} if token else {}),
+        )
 
     def test_a_wrong_or_missing_token_makes_no_replica(self):
         for token in ("wrong", None):
@@ -285,15 +325,21 @@ class Tokens(BehaviourTest):
             with self.subTest(token):
                 db = self.with_token(token).connect(with_url=False)
                 self.assertEqual([(1,)], db.execute("SELECT * FROM t").fetchall())
-                self.assert_code(self.fails(db.execute, "INSERT INTO t VALUES(2)"), sqlite3.SQLITE_AUTH)
-                self.assert_explained([db.execute("SELECT turso_last_error()").fetchone()[0]], self.server.address)
+                self.assert_code(
+                    self.fails(db.execute, "INSERT INTO t VALUES(2)"), sqlite3.SQLITE_AUTH
+                )
+                self.assert_explained(
+                    [db.execute("SELECT turso_last_error()").fetchone()[0]], self.server.address
+                )
                 self.assertEqual([(1,)], db.execute("SELECT * FROM t").fetchall())
                 db.close()
         self.db = self.open(self.app)
         self.db.execute("INSERT INTO t VALUES(3)")
 
     def test_a_token_is_never_stored_and_never_logged(self):
-        with_url = Replica(self.replica(self.server, "url").path, self.server.url() + "?authToken=w-secret-1")
+        with_url = Replica(
+            self.replica(self.server, "url").path, self.server.url() + "?authToken=w-secret-1"
+        )
         db = self.open(with_url)
         db.execute("INSERT INTO t VALUES(1)")
         self.assertNotIn("secret", str(db.execute("SELECT * FROM turso_status").fetchall()))
@@ -308,7 +354,11 @@ class Tokens(BehaviourTest):
     def test_a_token_comes_from_a_file_that_is_read_again_after_a_refusal(self):
         with open(self.path("mine.token"), "w", encoding="utf-8") as file:
             file.write("w-secret-1")
-        app = Replica(self.replica(self.server, "file").path, self.server.url(), token_file=self.path("mine.token"))
+        app = Replica(
+            self.replica(self.server, "file").path,
+            self.server.url(),
+            token_file=self.path("mine.token"),
+        )
         db = self.open(app)
         db.execute("INSERT INTO t VALUES(1)")
         self.db.close()
@@ -322,7 +372,9 @@ class Tokens(BehaviourTest):
     def test_a_token_that_may_only_read_is_told_so_and_nothing_is_sent(self):
         proxy = Proxy(self.server.port)
         self.addCleanup(proxy.close)
-        reader = self.open(Replica(self.replica(self.server, "reader").path, proxy.url(), token="r-secret-2"))
+        reader = self.open(
+            Replica(self.replica(self.server, "reader").path, proxy.url(), token="r-secret-2")
+        )
         self.db.execute("INSERT INTO t VALUES(1)")
         reader.execute("SELECT turso_sync()")
         self.assertEqual([(1,)], reader.execute("SELECT * FROM t").fetchall())

@@ -9,7 +9,9 @@ import struct
 
 from harness import BehaviourTest, Replica, error_code, load_extension, main, sqlite_log
 
-HEADER_SIZE = 4096  # Of the sidecar: magic, format version, oldest reader, zeros, XXH3-64 of all before it.
+HEADER_SIZE = (
+    4096  # Of the sidecar: magic, format version, oldest reader, zeros, XXH3-64 of all before it.
+)
 VERSION_OFFSET = 16
 
 
@@ -61,7 +63,16 @@ class BadSidecar(BehaviourTest):
         db.execute("UPDATE t SET a = 'still precious'")
 
     def test_a_truncated_sidecar_is_refused(self):
-        for size in (0, 1, 15, 100, HEADER_SIZE - 1, HEADER_SIZE, HEADER_SIZE + 100, 3 * HEADER_SIZE):
+        for size in (
+            0,
+            1,
+            15,
+            100,
+            HEADER_SIZE - 1,
+            HEADER_SIZE,
+            HEADER_SIZE + 100,
+            3 * HEADER_SIZE,
+        ):
             for with_url in (True, False):
                 with self.subTest(size=size, with_url=with_url):
                     self.put(self.good[:size])
@@ -69,9 +80,11 @@ class BadSidecar(BehaviourTest):
         self.assert_usable_again()
 
     def test_a_sidecar_of_another_format_version_is_refused_with_both_versions_in_the_text(self):
-        stored = struct.unpack(">Q", self.good[HEADER_SIZE - 8:HEADER_SIZE])[0]
-        self.assertEqual(stored, xxh3(self.good[:HEADER_SIZE - 8]), "the header's checksum is somewhere else")
-        header = bytearray(self.good[:HEADER_SIZE - 8])
+        stored = struct.unpack(">Q", self.good[HEADER_SIZE - 8 : HEADER_SIZE])[0]
+        self.assertEqual(
+            stored, xxh3(self.good[: HEADER_SIZE - 8]), "the header's checksum is somewhere else"
+        )
+        header = bytearray(self.good[: HEADER_SIZE - 8])
         struct.pack_into(">II", header, VERSION_OFFSET, 99, 99)
         self.put(bytes(header) + struct.pack(">Q", xxh3(bytes(header))) + self.good[HEADER_SIZE:])
         for with_url in (True, False):
@@ -79,7 +92,7 @@ class BadSidecar(BehaviourTest):
         self.assert_usable_again()
 
     def test_a_newer_version_that_this_reader_may_read_is_read(self):
-        header = bytearray(self.good[:HEADER_SIZE - 8])
+        header = bytearray(self.good[: HEADER_SIZE - 8])
         version, oldest = struct.unpack_from(">II", header, VERSION_OFFSET)
         struct.pack_into(">II", header, VERSION_OFFSET, version + 1, oldest)
         self.put(bytes(header) + struct.pack(">Q", xxh3(bytes(header))) + self.good[HEADER_SIZE:])
@@ -87,8 +100,12 @@ class BadSidecar(BehaviourTest):
         self.assertEqual([("precious",)], db.execute("SELECT * FROM t").fetchall())
 
     def test_a_damaged_header_or_both_slots_damaged_is_refused(self):
-        for name, ranges in (("magic", [(0, 4)]), ("header", [(2000, 2001)]), ("slots", [(5000, 5010), (9000, 9010)]),
-                             ("noise", [(0, 16384)])):
+        for name, ranges in (
+            ("magic", [(0, 4)]),
+            ("header", [(2000, 2001)]),
+            ("slots", [(5000, 5010), (9000, 9010)]),
+            ("noise", [(0, 16384)]),
+        ):
             with self.subTest(name):
                 data = bytearray(self.good)
                 for start, end in ranges:
@@ -167,7 +184,9 @@ class BadSidecar(BehaviourTest):
         self.assertEqual([("precious",)], db.execute("SELECT * FROM t").fetchall())
         error = self.fails(db.execute, "INSERT INTO t VALUES('where to?')")
         self.assertNotIn(error_code(error) & 0xFF, (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
-        self.assert_explained([db.execute("SELECT turso_last_error()").fetchone()[0]], self.server.address)
+        self.assert_explained(
+            [db.execute("SELECT turso_last_error()").fetchone()[0]], self.server.address
+        )
         self.assertEqual([("precious",)], db.execute("SELECT * FROM t").fetchall())
 
 

@@ -25,7 +25,10 @@ def main():
             db.execute("COMMIT")
             committed += 1
         except sqlite3.Error as error:
-            assert error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPSHOT), error.sqlite_errorname
+            assert error.sqlite_errorcode in (
+                sqlite3.SQLITE_BUSY,
+                sqlite3.SQLITE_BUSY_SNAPSHOT,
+            ), error.sqlite_errorname
             if db.in_transaction:
                 db.execute("ROLLBACK")
             time.sleep(generator.random() * 0.003)

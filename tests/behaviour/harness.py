@@ -66,6 +66,7 @@ START_SECONDS = 30  # For anything that must happen soon on a loaded machine.
 BUSY = sqlite3.SQLITE_BUSY
 BUSY_SNAPSHOT = sqlite3.SQLITE_BUSY_SNAPSHOT
 RETRY_CODES = frozenset({BUSY, BUSY_SNAPSHOT})
+OUTCOME_UNKNOWN = sqlite3.SQLITE_IOERR | 99 << 8  # kIoErrOutcomeUnknown in vfs/result_codes.h
 
 
 def seconds(default):
@@ -157,7 +158,11 @@ class Replica:
     def files(self):
         """The names beside the database that exist now, itself included."""
         directory, name = os.path.split(self.path)
-        return sorted(entry for entry in os.listdir(directory) if entry == name or entry.startswith(name + "-"))
+        return sorted(
+            entry
+            for entry in os.listdir(directory)
+            if entry == name or entry.startswith(name + "-")
+        )
 
 
 def last_error(connection):
@@ -212,8 +217,9 @@ class Primary:
 
     def _start_once(self, command):
         with open(self.log_path, "ab") as log:
-            process = subprocess.Popen(dies_with_us(command), stdin=subprocess.DEVNULL,
-                                       stdout=subprocess.PIPE, stderr=log)
+            process = subprocess.Popen(
+                dies_with_us(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
+            )
         line = read_line(process.stdout, START_SECONDS)
         match = re.search(r"listening on (https?://(\S+:\d+))", line)
         if not match:
@@ -255,11 +261,15 @@ class Primary:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            raise AssertionError(f"turso-primary did not end on signal {number}:\n{self.log_text()}") from None
+            raise AssertionError(
+                f"turso-primary did not end on signal {number}:\n{self.log_text()}"
+            ) from None
         finally:
             process.stdout.close()
         if code != expected:
-            raise AssertionError(f"turso-primary ended with {code}, not {expected}:\n{self.log_text()}")
+            raise AssertionError(
+                f"turso-primary ended with {code}, not {expected}:\n{self.log_text()}"
+            )
 
     def pause(self):
         self.process.send_signal(signal.SIGSTOP)
@@ -284,8 +294,13 @@ class Primary:
         """turso-primary create NAME --data DIR ..."""
         if CONTROL:
             return
-        subprocess.run([PRIMARY, "create", name, "--data", self.data, *map(str, arguments)], check=True,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        subprocess.run(
+            [PRIMARY, "create", name, "--data", self.data, *map(str, arguments)],
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def log_text(self):
         with contextlib.suppress(OSError):
@@ -336,7 +351,8 @@ class Child:
         self.name = name
         self.output_path = os.path.join(directory, f"{name}.output")
         self.process = multiprocessing.get_context("spawn").Process(
-            target=_run_in_child, args=(function, arguments, self.output_path), daemon=True)
+            target=_run_in_child, args=(function, arguments, self.output_path), daemon=True
+        )
         self.process.start()
 
     @property
@@ -418,7 +434,9 @@ class Client:
         try:
             kind, value = self.pipe.recv()
         except EOFError:
-            raise AssertionError(f"process {self.child.name} died:\n{self.child.output()}") from None
+            raise AssertionError(
+                f"process {self.child.name} died:\n{self.child.output()}"
+            ) from None
         if kind == "error":
             raise RemoteSqlError(*value)
         return value
@@ -458,7 +476,8 @@ class Report:
 def content(connection, schema="main"):
     """All that a database says: its schema and every row of every table, values with their types and bits."""
     objects = connection.execute(
-        f"SELECT type, name, tbl_name, sql FROM {schema}.sqlite_schema ORDER BY type, name").fetchall()
+        f"SELECT type, name, tbl_name, sql FROM {schema}.sqlite_schema ORDER BY type, name"
+    ).fetchall()
     result = {"schema": objects}
     for pragma in ("user_version", "application_id", "encoding", "page_size", "auto_vacuum"):
         result[pragma] = connection.execute(f"PRAGMA {schema}.{pragma}").fetchall()
@@ -472,8 +491,10 @@ def content(connection, schema="main"):
 
 def typed(row):
     """Tells 1 from 1.0 and from '1', and every REAL by its bits."""
-    return [(type(value).__name__, value.hex() if isinstance(value, (float, bytes)) else str(value))
-            for value in row]
+    return [
+        (type(value).__name__, value.hex() if isinstance(value, (float, bytes)) else str(value))
+        for value in row
+    ]
 
 
 # --- The test case. ------------------------------------------------------------------------------------------------
@@ -485,7 +506,9 @@ class BehaviourTest(unittest.TestCase):
     def setUp(self):
         for needed in (EXTENSION, PRIMARY):
             if not CONTROL and not needed.exists():
-                self.fail(f"{needed} is missing: build it, and give its directory in TURSO_BUILD_DIR")
+                self.fail(
+                    f"{needed} is missing: build it, and give its directory in TURSO_BUILD_DIR"
+                )
         self.directory = tempfile.mkdtemp(prefix="turso-behaviour-")
         if os.environ.get("TURSO_TEST_KEEP") != "1":
             self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
@@ -499,7 +522,12 @@ class BehaviourTest(unittest.TestCase):
         before = len(outcome.failures) + len(outcome.errors)
         super().run(outcome)
         if len(outcome.failures) + len(outcome.errors) > before:
-            print(f"--- {self.id()} failed; what the parts said:", *self._diagnostics, sep="\n", flush=True)
+            print(
+                f"--- {self.id()} failed; what the parts said:",
+                *self._diagnostics,
+                sep="\n",
+                flush=True,
+            )
         return outcome
 
     def _end_everything(self):
@@ -521,7 +549,7 @@ class BehaviourTest(unittest.TestCase):
         for child in self._children:
             if child.output():
                 self._diagnostics.append(f"[{child.name}] {child.output()[-4000:]}")
-        for code, text in sqlite_log[self._log_start:][-30:]:
+        for code, text in sqlite_log[self._log_start :][-30:]:
             self._diagnostics.append(f"[sqlite3_log] ({code}) {text}")
 
     def path(self, name):
@@ -536,8 +564,12 @@ class BehaviourTest(unittest.TestCase):
         """Its file is NAME.db, in a directory of its own."""
         directory = self.path(name)
         os.makedirs(directory, exist_ok=True)
-        return Replica(os.path.join(directory, f"{name}.db"), primary.url(database),
-                       control_path=str(primary.file(database)), **options)
+        return Replica(
+            os.path.join(directory, f"{name}.db"),
+            primary.url(database),
+            control_path=str(primary.file(database)),
+            **options,
+        )
 
     def open(self, replica, **arguments):
         return self.keep(replica.connect(**arguments))
@@ -587,6 +619,7 @@ class BehaviourTest(unittest.TestCase):
 
 
 def main():
-    assert sys.executable == PYTHON or os.path.samefile(sys.executable, PYTHON), \
-        f"run by {sys.executable}; these tests need Debian's {PYTHON}"
+    assert sys.executable == PYTHON or os.path.samefile(
+        sys.executable, PYTHON
+    ), f"run by {sys.executable}; these tests need Debian's {PYTHON}"
     unittest.main(verbosity=2)

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 class Transaction:
     """operations: ("append", key, value) or ("read", key, [values...]), in their order. outcome: "ok" (COMMIT said
     so), "failed" (certainly not committed), "unknown"."""
+
     process: str
     operations: list
     outcome: str = "ok"
@@ -69,12 +70,16 @@ def _wrong_final_lists(history, final, writers):
             if writer is None:
                 found.append(f"list {key} has {value}, which nobody appended")
             elif writer.outcome == "failed":
-                found.append(f"list {key} has {value} of T{writer.number}, which was told that it failed")
+                found.append(
+                    f"list {key} has {value} of T{writer.number}, which was told that it failed"
+                )
     for transaction in history:
         appended = transaction.appends()
         present = [value in final.get(key, []) for key, value in appended]
         if transaction.outcome == "ok" and not all(present):
-            found.append(f"lost: T{transaction.number} committed {appended}, the lists have only {present} of it")
+            found.append(
+                f"lost: T{transaction.number} committed {appended}, the lists have only {present} of it"
+            )
         elif any(present) and not all(present):
             found.append(f"torn: of T{transaction.number}'s {appended} the lists have {present}")
     return found
@@ -91,15 +96,21 @@ def _wrong_reads(transaction, final, writers):
             continue
         mine = own.get(key, [])
         values = list(value)
-        if mine and values[len(values) - len(mine):] != mine:
+        if mine and values[len(values) - len(mine) :] != mine:
             found.append(f"{name} does not see its own {mine} in list {key}: {values}")
             continue
-        before = values[:len(values) - len(mine)]
+        before = values[: len(values) - len(mine)]
         if key in seen and seen[key] != before:
-            found.append(f"{name} read list {key} twice and differently: {seen[key]}, then {before}")
+            found.append(
+                f"{name} read list {key} twice and differently: {seen[key]}, then {before}"
+            )
         seen[key] = before
-        if before != final.get(key, [])[:len(before)]:  # A beginning of the final list was checked with that.
-            found.append(f"{name} read list {key} as {before}, no beginning of {final.get(key, [])}")
+        if (
+            before != final.get(key, [])[: len(before)]
+        ):  # A beginning of the final list was checked with that.
+            found.append(
+                f"{name} read list {key} as {before}, no beginning of {final.get(key, [])}"
+            )
             for item in before:
                 writer = writers.get((key, item))
                 if writer is None or writer.outcome == "failed":
@@ -108,7 +119,9 @@ def _wrong_reads(transaction, final, writers):
             writer = writers[key, before[-1]]
             last = writer.appends(key)[-1][1]
             if last != before[-1]:
-                found.append(f"{name} read list {key} up to {before[-1]}, in the middle of T{writer.number} (G1b)")
+                found.append(
+                    f"{name} read list {key} up to {before[-1]}, in the middle of T{writer.number} (G1b)"
+                )
     return found
 
 
@@ -155,7 +168,10 @@ def _cycles(history, edges):
         cycle = _shortest_cycle(component, edges)
         kinds = [edges[a][b] for a, b in zip(cycle, cycle[1:] + cycle[:1])]
         steps = " ".join(f"T{number} -{kind}->" for number, kind in zip(cycle, kinds))
-        shown = "; ".join(f"T{number} by {history[number].process}: {history[number].operations}" for number in cycle)
+        shown = "; ".join(
+            f"T{number} by {history[number].process}: {history[number].operations}"
+            for number in cycle
+        )
         found.append(f"{_class_of(kinds)}: {steps} T{cycle[0]}. {shown}")
     return found
 
@@ -164,7 +180,11 @@ def _class_of(kinds):
     anti = kinds.count("rw")
     if anti == 0:
         return "G0 (write cycle)" if set(kinds) == {"ww"} else "G1c (circular information flow)"
-    return "G-single (read skew, lost update)" if anti == 1 else "G2 (anti-dependency cycle, write skew)"
+    return (
+        "G-single (read skew, lost update)"
+        if anti == 1
+        else "G2 (anti-dependency cycle, write skew)"
+    )
 
 
 def _strong_components(edges):

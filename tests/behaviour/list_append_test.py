@@ -25,18 +25,27 @@ transaction.count = 0
 
 class SerialHistories(unittest.TestCase):
     def test_a_history_in_order_is_serializable(self):
-        history = [transaction(append("x", 1)),
-                   transaction(read("x", 1), append("x", 2), append("y", 1)),
-                   transaction(read("x", 1, 2), read("y", 1))]
+        history = [
+            transaction(append("x", 1)),
+            transaction(read("x", 1), append("x", 2), append("y", 1)),
+            transaction(read("x", 1, 2), read("y", 1)),
+        ]
         self.assertEqual([], anomalies(history, {"x": [1, 2], "y": [1]}))
 
     def test_a_stale_read_only_transaction_is_serializable(self):
-        history = [transaction(append("x", 1)), transaction(append("y", 1)), transaction(read("x"), read("y"))]
+        history = [
+            transaction(append("x", 1)),
+            transaction(append("y", 1)),
+            transaction(read("x"), read("y")),
+        ]
         self.assertEqual([], anomalies(history, {"x": [1], "y": [1]}))
 
     def test_an_unknown_outcome_may_have_happened_or_not(self):
         for final in ({"x": [1, 2]}, {"x": [1]}):
-            history = [transaction(append("x", 1)), transaction(read("x", 1), append("x", 2), outcome="unknown")]
+            history = [
+                transaction(append("x", 1)),
+                transaction(read("x", 1), append("x", 2), outcome="unknown"),
+            ]
             self.assertEqual([], anomalies(history, final))
 
     def test_a_transaction_that_failed_and_left_nothing_is_fine(self):
@@ -44,8 +53,12 @@ class SerialHistories(unittest.TestCase):
         self.assertEqual([], anomalies(history, {"x": [1]}))
 
     def test_own_appends_are_part_of_later_reads(self):
-        history = [transaction(append("x", 1)),
-                   transaction(read("x", 1), append("x", 2), read("x", 1, 2), append("x", 3), read("x", 1, 2, 3))]
+        history = [
+            transaction(append("x", 1)),
+            transaction(
+                read("x", 1), append("x", 2), read("x", 1, 2), append("x", 3), read("x", 1, 2, 3)
+            ),
+        ]
         self.assertEqual([], anomalies(history, {"x": [1, 2, 3]}))
 
     def test_random_serial_histories_are_serializable(self):
@@ -61,21 +74,27 @@ class PlantedAnomalies(unittest.TestCase):
         self.assertTrue(any(fragment in text for text in found), f"{fragment} is not in {found}")
 
     def test_lost_update_where_both_are_kept(self):
-        history = [transaction(append("x", 1)),
-                   transaction(read("x", 1), append("x", 2)),
-                   transaction(read("x", 1), append("x", 3))]
+        history = [
+            transaction(append("x", 1)),
+            transaction(read("x", 1), append("x", 2)),
+            transaction(read("x", 1), append("x", 3)),
+        ]
         self.assert_found("G-single", history, {"x": [1, 2, 3]})
 
     def test_lost_update_where_one_is_gone(self):
-        history = [transaction(append("x", 1)),
-                   transaction(read("x", 1), append("x", 2)),
-                   transaction(read("x", 1), append("x", 3))]
+        history = [
+            transaction(append("x", 1)),
+            transaction(read("x", 1), append("x", 2)),
+            transaction(read("x", 1), append("x", 3)),
+        ]
         self.assert_found("lost", history, {"x": [1, 3]})
 
     def test_write_skew(self):
-        history = [transaction(append("x", 1), append("y", 1)),
-                   transaction(read("x", 1), read("y", 1), append("x", 2)),
-                   transaction(read("x", 1), read("y", 1), append("y", 2))]
+        history = [
+            transaction(append("x", 1), append("y", 1)),
+            transaction(read("x", 1), read("y", 1), append("x", 2)),
+            transaction(read("x", 1), read("y", 1), append("y", 2)),
+        ]
         self.assert_found("G2", history, {"x": [1, 2], "y": [1, 2]})
 
     def test_dirty_read(self):
@@ -91,25 +110,41 @@ class PlantedAnomalies(unittest.TestCase):
         self.assert_found("G1b", history, {"x": [1, 2]})
 
     def test_read_skew(self):
-        history = [transaction(append("x", 1), append("y", 1)), transaction(read("x", 1), read("y"))]
+        history = [
+            transaction(append("x", 1), append("y", 1)),
+            transaction(read("x", 1), read("y")),
+        ]
         self.assert_found("G-single", history, {"x": [1], "y": [1]})
 
     def test_write_cycle(self):
-        history = [transaction(append("x", 1), append("y", 1)), transaction(append("x", 2), append("y", 2))]
+        history = [
+            transaction(append("x", 1), append("y", 1)),
+            transaction(append("x", 2), append("y", 2)),
+        ]
         self.assert_found("G0", history, {"x": [1, 2], "y": [2, 1]})
 
     def test_circular_information_flow(self):
-        history = [transaction(append("x", 1), read("y", 1)), transaction(append("y", 1), read("x", 1))]
+        history = [
+            transaction(append("x", 1), read("y", 1)),
+            transaction(append("y", 1), read("x", 1)),
+        ]
         self.assert_found("G1c", history, {"x": [1], "y": [1]})
 
     def test_long_fork(self):
-        history = [transaction(append("x", 1)), transaction(append("y", 1)),
-                   transaction(read("x", 1), read("y")), transaction(read("x"), read("y", 1))]
+        history = [
+            transaction(append("x", 1)),
+            transaction(append("y", 1)),
+            transaction(read("x", 1), read("y")),
+            transaction(read("x"), read("y", 1)),
+        ]
         self.assert_found("G2", history, {"x": [1], "y": [1]})
 
     def test_a_process_that_goes_back_in_time(self):
-        history = [transaction(append("x", 1)),
-                   transaction(read("x", 1), process="p"), transaction(read("x"), process="p")]
+        history = [
+            transaction(append("x", 1)),
+            transaction(read("x", 1), process="p"),
+            transaction(read("x"), process="p"),
+        ]
         self.assert_found("-so->", history, {"x": [1]})
 
     def test_own_append_not_seen(self):
@@ -131,7 +166,11 @@ class PlantedAnomalies(unittest.TestCase):
         self.assert_found("torn", history, {"x": [1]})
 
     def test_orders_that_disagree(self):
-        history = [transaction(append("x", 1)), transaction(append("x", 2)), transaction(read("x", 2))]
+        history = [
+            transaction(append("x", 1)),
+            transaction(append("x", 2)),
+            transaction(read("x", 2)),
+        ]
         self.assert_found("no beginning", history, {"x": [1, 2]})
 
     def test_one_lost_update_in_a_long_random_history(self):
@@ -149,7 +188,9 @@ def plant_lost_update(history):
     """One transaction that reads a list and then appends to it gets to miss the last version before it."""
     for reader in reversed(history):
         for index, (kind, key, value) in enumerate(reader.operations):
-            before = [k for kind_before, k, _ in reader.operations[:index] if kind_before == "append"]
+            before = [
+                k for kind_before, k, _ in reader.operations[:index] if kind_before == "append"
+            ]
             after = [k for kind_after, k, _ in reader.operations[index:] if kind_after == "append"]
             if kind == "read" and value and key in after and key not in before:
                 reader.operations[index] = (kind, key, value[:-1])

@@ -8,7 +8,15 @@ import sys
 import time
 
 import harness
-from harness import EXTENSION, BehaviourTest, libsqlite3, load_extension, main, sqlite_log, wait_until
+from harness import (
+    EXTENSION,
+    BehaviourTest,
+    libsqlite3,
+    load_extension,
+    main,
+    sqlite_log,
+    wait_until,
+)
 
 VFS_NAME_OFFSET = 24  # struct sqlite3_vfs: iVersion, szOsFile, mxPathname, pNext, zName
 
@@ -68,10 +76,12 @@ def use_plain_database(path, *, wal=False, uri=False):
 
 def use_everything_plain(directory):
     os.makedirs(directory)
-    return [use_plain_database(os.path.join(directory, "a.db")),
-            use_plain_database(os.path.join(directory, "b.db"), wal=True),
-            use_plain_database(os.path.join(directory, "c.db"), uri=True),
-            use_plain_database(":memory:")]
+    return [
+        use_plain_database(os.path.join(directory, "a.db")),
+        use_plain_database(os.path.join(directory, "b.db"), wal=True),
+        use_plain_database(os.path.join(directory, "c.db"), uri=True),
+        use_plain_database(":memory:"),
+    ]
 
 
 def environment_with_a_url():
@@ -89,7 +99,10 @@ def plain_databases_are_as_before(directory, entry_point):
     load_extension(entry_point)
     assert vfs_address("turso"), "no VFS named turso"
     if entry_point is None:
-        assert (vfs_address(), default_vfs_name()) == (default, name), "the default VFS is another one"
+        assert (vfs_address(), default_vfs_name()) == (
+            default,
+            name,
+        ), "the default VFS is another one"
     else:
         assert default_vfs_name() == "turso", default_vfs_name()
     after = use_everything_plain(os.path.join(directory, "after"))
@@ -120,8 +133,11 @@ def loading_and_using_plain_files_forks_well(directory):
     db = sqlite3.connect(os.path.join(directory, "forked.db"), isolation_level=None)
     db.execute("CREATE TABLE t(a)")
     db.close()
-    in_fork(lambda: sqlite3.connect(os.path.join(directory, "forked.db"), isolation_level=None)
-            .execute("INSERT INTO t VALUES(1)"))
+    in_fork(
+        lambda: sqlite3.connect(os.path.join(directory, "forked.db"), isolation_level=None).execute(
+            "INSERT INTO t VALUES(1)"
+        )
+    )
     db = sqlite3.connect(os.path.join(directory, "forked.db"))
     assert db.execute("SELECT * FROM t").fetchall() == [(1,)]
 
@@ -285,7 +301,9 @@ class Loading(BehaviourTest):
 
     def test_plain_databases_are_as_before_when_it_is_the_default_vfs(self):
         os.mkdir(self.path("default"))
-        self.alone(plain_databases_are_as_before, self.path("default"), "sqlite3_tursovfs_default_init")
+        self.alone(
+            plain_databases_are_as_before, self.path("default"), "sqlite3_tursovfs_default_init"
+        )
 
     def test_a_second_load_changes_nothing(self):
         self.alone(a_second_load_changes_nothing)
@@ -330,8 +348,13 @@ class Loading(BehaviourTest):
         self.assertEqual("", self.alone(nothing_is_written_to_stdout, app).output())
 
     def test_the_shell_loads_it_by_its_name_alone(self):
-        done = subprocess.run(["sqlite3", "-batch", ":memory:"], text=True, capture_output=True, timeout=30,
-                              input=f".load {str(EXTENSION).removesuffix('.so')}\nSELECT turso_version();\n")
+        done = subprocess.run(
+            ["sqlite3", "-batch", ":memory:"],
+            text=True,
+            capture_output=True,
+            timeout=30,
+            input=f".load {str(EXTENSION).removesuffix('.so')}\nSELECT turso_version();\n",
+        )
         self.assertEqual((0, ""), (done.returncode, done.stderr))
         self.assertRegex(done.stdout, r"^\d+\.\d+\.\d+")
 
@@ -361,6 +384,7 @@ def opens_by_its_name_alone(replica):
 
 def loads_in_a_thread(replica):
     import threading
+
     thread = threading.Thread(target=load_extension)
     thread.start()
     thread.join()

@@ -42,7 +42,10 @@ def code_of(function, *arguments):
 
 
 def the_extension_runs_under_this_sqlite(given):
-    assert tuple(map(int, apsw.sqlite_lib_version().split("."))) >= (3, 50), apsw.sqlite_lib_version()
+    assert tuple(map(int, apsw.sqlite_lib_version().split("."))) >= (
+        3,
+        50,
+    ), apsw.sqlite_lib_version()
     db = connect(given["one"])
     db.execute("CREATE TABLE accounts(id INTEGER PRIMARY KEY, balance)")
     db.execute("CREATE TABLE counter(n)")
@@ -109,14 +112,28 @@ def transfer_for_a_while(uri, seed, duration):
 
 def money_is_conserved_among_processes(given):
     """Two processes of this SQLite and one of Debian's on each of two replicas."""
-    processes = [subprocess.Popen([sys.executable, __file__, json.dumps({**given, "transfer": given[name], "seed": n})],
-                                  stdout=subprocess.PIPE, text=True)
-                 for n, name in enumerate(("one", "one", "two", "two"))]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, __file__, json.dumps({**given, "transfer": given[name], "seed": n})],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for n, name in enumerate(("one", "one", "two", "two"))
+    ]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    processes += [subprocess.Popen([sys.executable, str(pathlib.Path(__file__).with_name("debian_sqlite_transfers.py")),
-                                    json.dumps({**given, "transfer": given[name], "seed": 10 + n})],
-                                   stdout=subprocess.PIPE, text=True, env=environment)
-                  for n, name in enumerate(("one", "two"))]
+    processes += [
+        subprocess.Popen(
+            [
+                sys.executable,
+                str(pathlib.Path(__file__).with_name("debian_sqlite_transfers.py")),
+                json.dumps({**given, "transfer": given[name], "seed": 10 + n}),
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for n, name in enumerate(("one", "two"))
+    ]
     committed = []
     for process in processes:
         output, _ = process.communicate(timeout=120)
@@ -137,15 +154,20 @@ def big_changes_are_followed_through_restarts_of_the_log(given):
     one, two = connect(given["one"]), connect(given["two"])
     one.execute("CREATE TABLE big(id INTEGER PRIMARY KEY, a)")
     for number in range(8):
-        one.execute("INSERT INTO big(a) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)"
-                    " SELECT hex(randomblob(100)) FROM n")
+        one.execute(
+            "INSERT INTO big(a) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)"
+            " SELECT hex(randomblob(100)) FROM n"
+        )
         if number % 3 == 2:
             one.execute("DELETE FROM big WHERE id % 2")
             one.execute("VACUUM")
         rows(one, "PRAGMA wal_checkpoint(TRUNCATE)")
         revision = rows(one, "SELECT turso_revision()")[0][0]
         assert rows(two, "SELECT turso_wait(?, 10000)", (revision,)) == [(1,)]
-        for sql in ("SELECT count(*), sum(length(a)), max(id) FROM big", "SELECT group_concat(a) FROM big WHERE id < 50"):
+        for sql in (
+            "SELECT count(*), sum(length(a)), max(id) FROM big",
+            "SELECT group_concat(a) FROM big WHERE id < 50",
+        ):
             assert rows(one, sql) == rows(two, sql)
     assert rows(two, "PRAGMA integrity_check") == [("ok",)]
     one.close()
@@ -169,8 +191,13 @@ def an_interrupt_ends_a_wait_for_the_primary(given):
     db.close()
 
 
-CHECKS = [the_extension_runs_under_this_sqlite, a_stale_transaction_is_refused, money_is_conserved_among_processes,
-          big_changes_are_followed_through_restarts_of_the_log, an_interrupt_ends_a_wait_for_the_primary]
+CHECKS = [
+    the_extension_runs_under_this_sqlite,
+    a_stale_transaction_is_refused,
+    money_is_conserved_among_processes,
+    big_changes_are_followed_through_restarts_of_the_log,
+    an_interrupt_ends_a_wait_for_the_primary,
+]
 
 
 def main():

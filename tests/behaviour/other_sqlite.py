@@ -21,8 +21,23 @@ def newer_python_path():
     target = _DIRECTORY / f"apsw-{APSW}"
     with _only_one_at_a_time():
         if not (target / "done").exists():
-            _run([PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore",
-                  "--only-binary", ":all:", "--upgrade", "--target", str(target), f"apsw=={APSW}"])
+            _run(
+                [
+                    PYTHON,
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                    "--root-user-action=ignore",
+                    "--only-binary",
+                    ":all:",
+                    "--upgrade",
+                    "--target",
+                    str(target),
+                    f"apsw=={APSW}",
+                ]
+            )
             (target / "done").touch()
     return str(target)
 
@@ -34,8 +49,20 @@ def older_library():
         if not library.exists():
             source = _fetch_old_source()
             unfinished = library.with_suffix(".unfinished")
-            _run(["cc", "-O1", "-fPIC", "-shared", "-DSQLITE_ENABLE_LOAD_EXTENSION", "-o", str(unfinished),
-                  str(source / "sqlite3.c"), "-lpthread", "-ldl"])
+            _run(
+                [
+                    "cc",
+                    "-O1",
+                    "-fPIC",
+                    "-shared",
+                    "-DSQLITE_ENABLE_LOAD_EXTENSION",
+                    "-o",
+                    str(unfinished),
+                    str(source / "sqlite3.c"),
+                    "-lpthread",
+                    "-ldl",
+                ]
+            )
             unfinished.rename(library)
     return str(library)
 
@@ -63,7 +90,13 @@ class _only_one_at_a_time:
 
 
 def _run(command):
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=400,
-                          cwd=pathlib.Path("/"))
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        cwd=pathlib.Path("/"),
+    )
     if done.returncode != 0:
         raise AssertionError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")

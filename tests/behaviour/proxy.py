@@ -71,11 +71,16 @@ class Proxy:
             return Answer(200, "text/html", HTML)
         connection = http.client.HTTPConnection("127.0.0.1", self.target_port, timeout=60)
         try:
-            headers = {name: value for name, value in handler.headers.items()
-                       if name.lower() not in ("host", "content-length", "connection", "expect")}
+            headers = {
+                name: value
+                for name, value in handler.headers.items()
+                if name.lower() not in ("host", "content-length", "connection", "expect")
+            }
             connection.request(handler.command, handler.path, body, headers)
             response = connection.getresponse()
-            return Answer(response.status, response.headers.get("Content-Type", ""), response.read())
+            return Answer(
+                response.status, response.headers.get("Content-Type", ""), response.read()
+            )
         except (OSError, http.client.HTTPException):
             return Answer(502, "text/plain", b"the primary did not answer")
         finally:
@@ -103,6 +108,6 @@ class Answer:
         if self.cut_at is None:
             handler.wfile.write(self.body)
         else:
-            handler.wfile.write(self.body[:self.cut_at])
+            handler.wfile.write(self.body[: self.cut_at])
             handler.close_connection = True
         handler.wfile.flush()

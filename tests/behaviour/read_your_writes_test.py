@@ -93,7 +93,9 @@ class ReadYourWrites(BehaviourTest):
         for number in range(1, 6):
             self.db.execute("UPDATE t SET n = ?", (number,))
             revision = self.db.execute("SELECT turso_revision()").fetchone()[0]
-            self.assertEqual([(1,)], follower.execute("SELECT turso_wait(?, 1000)", (revision,)).fetchall())
+            self.assertEqual(
+                [(1,)], follower.execute("SELECT turso_wait(?, 1000)", (revision,)).fetchall()
+            )
             self.assertEqual([(number,)], follower.execute("SELECT n FROM t").fetchall())
 
 

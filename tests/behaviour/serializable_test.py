@@ -4,8 +4,19 @@ import random
 import sqlite3
 import time
 
-from harness import (BUSY, BUSY_SNAPSHOT, CONTROL, RETRY_CODES, BehaviourTest, RemoteSqlError, error_code, error_name,
-                     main, seconds, seeded_random)
+from harness import (
+    BUSY,
+    BUSY_SNAPSHOT,
+    CONTROL,
+    RETRY_CODES,
+    BehaviourTest,
+    RemoteSqlError,
+    error_code,
+    error_name,
+    main,
+    seconds,
+    seeded_random,
+)
 from list_append import Transaction, anomalies
 
 LISTS = 8
@@ -21,7 +32,9 @@ class WriteSkew(BehaviourTest):
         db = self.open(replicas[0])
         db.execute("CREATE TABLE doctors(name TEXT PRIMARY KEY, on_call INTEGER NOT NULL)")
         db.execute("INSERT INTO doctors VALUES('alice', 1), ('bob', 1)")
-        self.alice, self.bob = (self.client(replica, name) for replica, name in zip(replicas, ("alice", "bob")))
+        self.alice, self.bob = (
+            self.client(replica, name) for replica, name in zip(replicas, ("alice", "bob"))
+        )
         self.catch_up(self.bob)
 
     def catch_up(self, client):
@@ -36,7 +49,9 @@ class WriteSkew(BehaviourTest):
 
     def assert_one_is_left(self):
         for client in (self.alice, self.bob):
-            if client.sql("SELECT count(*) FROM pragma_database_list"):  # Answers, whatever went on before.
+            if client.sql(
+                "SELECT count(*) FROM pragma_database_list"
+            ):  # Answers, whatever went on before.
                 self.catch_up(client)
                 self.assertEqual(1, self.on_call(client))
 
@@ -62,7 +77,9 @@ class WriteSkew(BehaviourTest):
         began = time.monotonic()
         error = self.fails(self.leave, self.bob, "bob")
         self.assert_code(error, BUSY)
-        self.assertLess(time.monotonic() - began, 1.5, "BUSY comes at once in a transaction that has read")
+        self.assertLess(
+            time.monotonic() - began, 1.5, "BUSY comes at once in a transaction that has read"
+        )
         self.alice.sql("COMMIT")
         self.assert_code(self.fails(self.leave, self.bob, "bob"), BUSY_SNAPSHOT)
         self.bob.sql("ROLLBACK")
@@ -70,8 +87,10 @@ class WriteSkew(BehaviourTest):
 
     def test_an_autocommit_statement_that_meets_a_newer_primary_succeeds_after_catching_up(self):
         self.leave(self.alice, "alice")
-        self.bob.sql("UPDATE doctors SET on_call = 0 WHERE name = 'bob'"
-                     " AND (SELECT count(*) FROM doctors WHERE on_call) > 1")
+        self.bob.sql(
+            "UPDATE doctors SET on_call = 0 WHERE name = 'bob'"
+            " AND (SELECT count(*) FROM doctors WHERE on_call) > 1"
+        )
         self.assert_one_is_left()
 
     def test_immediate_transactions_wait_for_each_other(self):
@@ -176,7 +195,9 @@ class Appender:
         self.db.execute("UPDATE lists SET items = items || ? WHERE key = ?", (value + " ", key))
 
     def read(self, key):
-        return self.db.execute("SELECT items FROM lists WHERE key = ?", (key,)).fetchone()[0].split()
+        return (
+            self.db.execute("SELECT items FROM lists WHERE key = ?", (key,)).fetchone()[0].split()
+        )
 
 
 def run_appender(replica, name, seed, report, duration):
@@ -195,12 +216,25 @@ class ListAppends(BehaviourTest):
             self.catch_up(self.open(replica))
 
         reports = [self.report(f"history{n}") for n in range(6)]
-        children = [self.spawn(f"p{n}", run_appender, replicas[n % 3], f"p{n}", generator.random(), reports[n],
-                               seconds(12)) for n in range(6)]
+        children = [
+            self.spawn(
+                f"p{n}",
+                run_appender,
+                replicas[n % 3],
+                f"p{n}",
+                generator.random(),
+                reports[n],
+                seconds(12),
+            )
+            for n in range(6)
+        ]
         for child in children:
             child.finish(timeout=seconds(12) + 60)
         primary.stop()
-        final = {key: items.split() for key, items in self.keep(primary.open_file()).execute("SELECT * FROM lists")}
+        final = {
+            key: items.split()
+            for key, items in self.keep(primary.open_file()).execute("SELECT * FROM lists")
+        }
         self.check(reports, final)
 
     def catch_up(self, db):
@@ -212,9 +246,13 @@ class ListAppends(BehaviourTest):
         for report in reports:
             for process, operations, outcome in report.read():
                 outcomes[outcome] = outcomes.get(outcome, 0) + 1
-                history.append(Transaction(process, [tuple(operation) for operation in operations], outcome))
+                history.append(
+                    Transaction(process, [tuple(operation) for operation in operations], outcome)
+                )
         print(f"transactions: {outcomes}, appended: {sum(map(len, final.values()))}")
-        self.assertLessEqual(set(outcomes), {"ok", "failed"}, "an error that a healthy primary gives no cause for")
+        self.assertLessEqual(
+            set(outcomes), {"ok", "failed"}, "an error that a healthy primary gives no cause for"
+        )
         self.assertGreater(outcomes["ok"], 100)
         self.assertEqual([], anomalies(history, final)[:5])
 

@@ -11,8 +11,11 @@ OUTSIDE_CODES = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_B
 class SeveralReplicas(BehaviourTest):
     def test_replicas_of_several_primaries_live_in_one_process(self):
         primaries = [self.primary(name=f"primary{n}") for n in range(3)]
-        replicas = [self.replica(primary, f"app{n}-{database}", database=database)
-                    for n, primary in enumerate(primaries) for database in ("main", "other")]
+        replicas = [
+            self.replica(primary, f"app{n}-{database}", database=database)
+            for n, primary in enumerate(primaries)
+            for database in ("main", "other")
+        ]
         connections = [self.open(replica) for replica in replicas]
         for number, db in enumerate(connections):
             db.execute("CREATE TABLE t(a)")
@@ -20,9 +23,13 @@ class SeveralReplicas(BehaviourTest):
         for number, db in enumerate(connections):
             self.assertEqual([(number,)], db.execute("SELECT a FROM t").fetchall())
         rows = connections[0].execute("SELECT path, url, database_id FROM turso_status").fetchall()
-        self.assertEqual(sorted(os.path.realpath(replica.path) for replica in replicas),
-                         sorted(os.path.realpath(row[0]) for row in rows))
-        self.assertEqual(len(replicas), len({row[2] for row in rows}), "two databases have one identity")
+        self.assertEqual(
+            sorted(os.path.realpath(replica.path) for replica in replicas),
+            sorted(os.path.realpath(row[0]) for row in rows),
+        )
+        self.assertEqual(
+            len(replicas), len({row[2] for row in rows}), "two databases have one identity"
+        )
         for number, primary in enumerate(primaries):
             primary.stop()
             for offset, database in enumerate(("main", "other")):
@@ -50,14 +57,18 @@ class SeveralReplicas(BehaviourTest):
         one.execute("INSERT INTO t VALUES(3)")
         for db in (one, two):
             db.execute("SELECT turso_sync()")
-            self.assertEqual([(1,), (2,), (3,)], db.execute("SELECT a FROM t ORDER BY a").fetchall())
+            self.assertEqual(
+                [(1,), (2,), (3,)], db.execute("SELECT a FROM t ORDER BY a").fetchall()
+            )
 
 
 class Attached(BehaviourTest):
     def setUp(self):
         super().setUp()
         primaries = [self.primary(name=name) for name in ("first", "second")]
-        self.one, self.two = (self.replica(primary, f"app-{n}") for n, primary in enumerate(primaries))
+        self.one, self.two = (
+            self.replica(primary, f"app-{n}") for n, primary in enumerate(primaries)
+        )
         for number, replica in enumerate((self.one, self.two), 1):
             db = replica.connect()
             db.execute("CREATE TABLE t(a)")
@@ -71,7 +82,9 @@ class Attached(BehaviourTest):
 
     def test_both_can_be_read_in_one_transaction(self):
         self.db.execute("BEGIN")
-        self.assertEqual([(1, 2)], self.db.execute("SELECT x.a, y.a FROM main.t x, two.t y").fetchall())
+        self.assertEqual(
+            [(1, 2)], self.db.execute("SELECT x.a, y.a FROM main.t x, two.t y").fetchall()
+        )
         self.db.execute("COMMIT")
 
     def test_each_can_be_written_in_a_transaction_of_its_own(self):
@@ -89,8 +102,13 @@ class Attached(BehaviourTest):
                 self.fails(self.db.execute, f"INSERT INTO {second}.t VALUES(60)")
                 if self.db.in_transaction:
                     self.db.execute("ROLLBACK")
-                self.assertEqual(([1], [2]), (self.rows(self.db, "main"), self.rows(self.db, "two")))
-        self.assertEqual(([1], [2]), (self.rows(self.open(self.one), "main"), self.rows(self.open(self.two), "main")))
+                self.assertEqual(
+                    ([1], [2]), (self.rows(self.db, "main"), self.rows(self.db, "two"))
+                )
+        self.assertEqual(
+            ([1], [2]),
+            (self.rows(self.open(self.one), "main"), self.rows(self.open(self.two), "main")),
+        )
 
     def test_what_the_first_one_got_can_still_be_committed(self):
         self.db.execute("BEGIN")
@@ -99,10 +117,16 @@ class Attached(BehaviourTest):
         if not self.db.in_transaction:
             self.skipTest(f"{error_code(error)} ends the transaction")
         self.db.execute("COMMIT")
-        self.assertEqual(([1, 50], [2]), (self.rows(self.open(self.one), "main"), self.rows(self.open(self.two), "main")))
+        self.assertEqual(
+            ([1, 50], [2]),
+            (self.rows(self.open(self.one), "main"), self.rows(self.open(self.two), "main")),
+        )
 
     def test_pragmas_ask_the_schema_that_they_name(self):
-        main, two = (self.db.execute(f"PRAGMA {schema}.turso_revision").fetchone()[0] for schema in ("main", "two"))
+        main, two = (
+            self.db.execute(f"PRAGMA {schema}.turso_revision").fetchone()[0]
+            for schema in ("main", "two")
+        )
         self.assertNotEqual(main, two)
         self.assertEqual(two, self.db.execute("SELECT turso_revision('two')").fetchone()[0])
         self.assertEqual(main, self.db.execute("SELECT turso_revision()").fetchone()[0])
@@ -151,8 +175,13 @@ class SeveralProcesses(BehaviourTest):
         writer.execute("CREATE TABLE t(a)")
         clients = [self.client(app) for _ in range(4)]
         for client in clients:
-            wait_until(lambda client=client: client.sql("SELECT count(*) FROM sqlite_schema") == [(1,)], what="the table")
-        before = [client.sql("SELECT pulls, round_trips FROM turso_status")[0] for client in clients]
+            wait_until(
+                lambda client=client: client.sql("SELECT count(*) FROM sqlite_schema") == [(1,)],
+                what="the table",
+            )
+        before = [
+            client.sql("SELECT pulls, round_trips FROM turso_status")[0] for client in clients
+        ]
         for number in range(50):
             writer.execute("INSERT INTO t VALUES(?)", (number,))
         revision = writer.execute("SELECT turso_revision()").fetchone()[0]
@@ -187,7 +216,9 @@ class SeveralProcesses(BehaviourTest):
             child.finish()
         self.assertEqual([(400,)], db.execute("SELECT count(*) FROM t").fetchall())
         primary.stop()
-        self.assertEqual([(400,)], self.keep(primary.open_file()).execute("SELECT count(*) FROM t").fetchall())
+        self.assertEqual(
+            [(400,)], self.keep(primary.open_file()).execute("SELECT count(*) FROM t").fetchall()
+        )
 
 
 class PageSizes(BehaviourTest):
@@ -199,12 +230,16 @@ class PageSizes(BehaviourTest):
                 plain = sqlite3.connect(seed)
                 plain.execute(f"PRAGMA page_size={page_size}")
                 plain.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, a)")
-                plain.executemany("INSERT INTO t(a) VALUES(?)", [("x" * (n % 700),) for n in range(3000)])
+                plain.executemany(
+                    "INSERT INTO t(a) VALUES(?)", [("x" * (n % 700),) for n in range(3000)]
+                )
                 plain.commit()
                 plain.close()
                 name = f"p{page_size}"
                 primary.make_database(name, "--from", seed)
-                one, two = (self.open(self.replica(primary, f"{name}-{n}", database=name)) for n in range(2))
+                one, two = (
+                    self.open(self.replica(primary, f"{name}-{n}", database=name)) for n in range(2)
+                )
                 self.assertEqual([(page_size,)], one.execute("PRAGMA page_size").fetchall())
                 self.assertEqual([(3000,)], one.execute("SELECT count(*) FROM t").fetchall())
                 one.execute("UPDATE t SET a = a || 'y' WHERE id % 3 = 0")

@@ -13,8 +13,12 @@ ROWS = 1500
 def digest(db):
     """Of every row, by the table, by its index, and by full scan in reverse."""
     hashed = hashlib.sha256()
-    for sql in ("SELECT * FROM items ORDER BY id", "SELECT tag, id FROM items INDEXED BY items_tag ORDER BY tag, id",
-                "SELECT count(*), sum(n), max(id) FROM items", "SELECT sql FROM sqlite_schema ORDER BY name"):
+    for sql in (
+        "SELECT * FROM items ORDER BY id",
+        "SELECT tag, id FROM items INDEXED BY items_tag ORDER BY tag, id",
+        "SELECT count(*), sum(n), max(id) FROM items",
+        "SELECT sql FROM sqlite_schema ORDER BY name",
+    ):
         for row in db.execute(sql):
             hashed.update(repr(row).encode())
     return hashed.hexdigest()
@@ -26,17 +30,25 @@ def write_many_transactions(replica, seed, report):
     for number in range(TRANSACTIONS):
         kind = generator.randrange(10)
         if kind < 5:
-            db.execute("UPDATE items SET n = n + 1, tag = ? WHERE id % 100 = ?",
-                       (generator.random(), generator.randrange(100)))
+            db.execute(
+                "UPDATE items SET n = n + 1, tag = ? WHERE id % 100 = ?",
+                (generator.random(), generator.randrange(100)),
+            )
         elif kind < 8:
-            db.execute("INSERT INTO items(tag, n, padding) VALUES(?, 0, randomblob(?))",
-                       (generator.random(), generator.randrange(3000)))
+            db.execute(
+                "INSERT INTO items(tag, n, padding) VALUES(?, 0, randomblob(?))",
+                (generator.random(), generator.randrange(3000)),
+            )
         elif kind < 9:
             db.execute("DELETE FROM items WHERE id = (SELECT max(id) FROM items)")
         else:
             db.execute(f"CREATE TABLE extra{number}(a)")
-    report.append({"revision": None if CONTROL else db.execute("SELECT turso_revision()").fetchone()[0],
-                   "digest": digest(db)})
+    report.append(
+        {
+            "revision": None if CONTROL else db.execute("SELECT turso_revision()").fetchone()[0],
+            "digest": digest(db),
+        }
+    )
     db.close()
 
 
@@ -51,9 +63,12 @@ def write_big_transactions(replica, duration, report):
         if version % 3 == 0:
             db.execute("DELETE FROM big WHERE id > ?", (ROWS - 300,))
         elif version % 3 == 1:
-            db.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400)"
-                       " INSERT INTO big SELECT ? + i, ?, randomblob(700) FROM n WHERE true"
-                       " ON CONFLICT(id) DO NOTHING", (ROWS, version))
+            db.execute(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400)"
+                " INSERT INTO big SELECT ? + i, ?, randomblob(700) FROM n WHERE true"
+                " ON CONFLICT(id) DO NOTHING",
+                (ROWS, version),
+            )
         db.execute("UPDATE meta SET version = ?, rows = (SELECT count(*) FROM big)", (version,))
         db.execute("COMMIT")
         time.sleep(0.01)
@@ -70,11 +85,21 @@ def check_versions(replica, duration, report):
         db.execute("BEGIN")
         version, rows = db.execute("SELECT version, rows FROM meta").fetchone()
         by_table = db.execute("SELECT min(version), max(version), count(*) FROM big").fetchone()
-        by_index = db.execute("SELECT min(version), max(version), count(*) FROM big INDEXED BY big_version"
-                              " WHERE version >= 0").fetchone()
+        by_index = db.execute(
+            "SELECT min(version), max(version), count(*) FROM big INDEXED BY big_version"
+            " WHERE version >= 0"
+        ).fetchone()
         db.execute("COMMIT")
-        assert by_table == (version, version, rows), f"meta says {(version, rows)}, the table {by_table}"
-        assert by_index == (version, version, rows), f"meta says {(version, rows)}, the index {by_index}"
+        assert by_table == (
+            version,
+            version,
+            rows,
+        ), f"meta says {(version, rows)}, the table {by_table}"
+        assert by_index == (
+            version,
+            version,
+            rows,
+        ), f"meta says {(version, rows)}, the index {by_index}"
         assert version >= newest, f"went back from {newest} to {version}"
         newest = version
         seen.add(version)
@@ -92,8 +117,10 @@ class Snapshots(BehaviourTest):
         db = self.open(writing)
         db.execute("CREATE TABLE items(id INTEGER PRIMARY KEY, tag REAL, n INTEGER, padding BLOB)")
         db.execute("CREATE INDEX items_tag ON items(tag)")
-        db.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)"
-                   " INSERT INTO items SELECT i, i / 7.0, 0, randomblob(200) FROM n")
+        db.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)"
+            " INSERT INTO items SELECT i, i / 7.0, 0, randomblob(200) FROM n"
+        )
         held, other = self.open(reading), self.open(reading)
         held.execute("BEGIN")
         at_start = digest(held)
@@ -109,8 +136,14 @@ class Snapshots(BehaviourTest):
         writer.finish()
         end = report.read()[0]
         if not CONTROL:
-            self.assertEqual([(1,)], other.execute("SELECT turso_wait(?, 30000)", (end["revision"],)).fetchall())
-        self.assertEqual(end["digest"], digest(other), "the other connection does not see the applied transactions")
+            self.assertEqual(
+                [(1,)], other.execute("SELECT turso_wait(?, 30000)", (end["revision"],)).fetchall()
+            )
+        self.assertEqual(
+            end["digest"],
+            digest(other),
+            "the other connection does not see the applied transactions",
+        )
         self.assertEqual(at_start, digest(held))
         held.execute("COMMIT")
         self.assertEqual(end["digest"], digest(held))
@@ -124,16 +157,23 @@ class Snapshots(BehaviourTest):
         db.execute("CREATE TABLE big(id INTEGER PRIMARY KEY, version INTEGER, padding BLOB)")
         db.execute("CREATE INDEX big_version ON big(version)")
         db.execute("CREATE TABLE meta(version INTEGER, rows INTEGER)")
-        db.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
-                   " INSERT INTO big SELECT i, 0, randomblob(500) FROM n", (ROWS,))
+        db.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
+            " INSERT INTO big SELECT i, 0, randomblob(500) FROM n",
+            (ROWS,),
+        )
         db.execute("INSERT INTO meta VALUES(0, ?)", (ROWS,))
         db.execute("COMMIT")
         self.open(reading)  # Made before its readers look.
 
         duration = seconds(10)
         report = self.report("readers")
-        readers = [self.spawn(f"reader{n}", check_versions, reading, duration, report) for n in range(2)]
-        writer = self.spawn("writer", write_big_transactions, writing, duration - 1, self.report("writer"))
+        readers = [
+            self.spawn(f"reader{n}", check_versions, reading, duration, report) for n in range(2)
+        ]
+        writer = self.spawn(
+            "writer", write_big_transactions, writing, duration - 1, self.report("writer")
+        )
         for child in [writer, *readers]:
             child.finish(timeout=duration + 60)
         print(*report.read(), *self.report("writer").read())

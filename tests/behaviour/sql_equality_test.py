@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 
-from harness import (CONTROL, EXTENSION, BehaviourTest, content, error_code, error_name, main, typed)
+from harness import CONTROL, EXTENSION, BehaviourTest, content, error_code, error_name, main, typed
 from sql_scripts import SCRIPTS
 
 # Answers that name the file itself or the compiler, or that count the pages of two logs.
@@ -24,8 +24,13 @@ def run_step(db, step):
             rows = [typed(row) for row in cursor.fetchall()]
             if sql in NOT_COMPARED:
                 rows = len(rows)
-            answer = ("rows", rows, cursor.rowcount, cursor.lastrowid,
-                      [column[0] for column in cursor.description or []])
+            answer = (
+                "rows",
+                rows,
+                cursor.rowcount,
+                cursor.lastrowid,
+                [column[0] for column in cursor.description or []],
+            )
     except (sqlite3.Error, sqlite3.Warning) as error:
         answer = ("error", error_code(error), error_name(error), str(error))
     counts = db.execute("SELECT changes(), total_changes(), last_insert_rowid()").fetchall()
@@ -87,8 +92,10 @@ class SameSql(BehaviourTest):
         self.assertEqual(contents[0], contents[1])
         self.assertEqual(checks[0], checks[1])
         if shutil.which("dbhash"):
-            hashes = [subprocess.run(["dbhash", path], capture_output=True, text=True).stdout.split()[:1]
-                      for path in (plain, at_primary)]
+            hashes = [
+                subprocess.run(["dbhash", path], capture_output=True, text=True).stdout.split()[:1]
+                for path in (plain, at_primary)
+            ]
             self.assertEqual(hashes[0], hashes[1])
         if shutil.which("sqldiff") and "backwards" not in str(contents[0]["schema"]):
             done = subprocess.run(["sqldiff", plain, at_primary], capture_output=True, text=True)
@@ -141,9 +148,22 @@ class SameInTheShell(BehaviourTest):
         sqlite3.connect(self.plain).execute("PRAGMA journal_mode=wal").connection.close()
 
     def shell(self, name, script):
-        done = subprocess.run(["sqlite3", "-batch", "-cmd", f".load {str(EXTENSION).removesuffix('.so')}",
-                               "-cmd", f".open '{name}'", ":memory:"],
-                              input=script, capture_output=True, text=True, timeout=120, cwd=self.directory)
+        done = subprocess.run(
+            [
+                "sqlite3",
+                "-batch",
+                "-cmd",
+                f".load {str(EXTENSION).removesuffix('.so')}",
+                "-cmd",
+                f".open '{name}'",
+                ":memory:",
+            ],
+            input=script,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=self.directory,
+        )
         return done.stdout, done.stderr, done.returncode
 
     def both(self, script):
@@ -153,26 +173,36 @@ class SameInTheShell(BehaviourTest):
 
     def test_scripts_dumps_and_reads_are_the_same(self):
         with open(self.path("script.sql"), "w", encoding="utf-8") as script:
-            script.write("CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, b REAL);\n"
-                         "INSERT INTO t(a, b) VALUES('it''s', 1.5), ('two\nlines', 0.1), (NULL, 1e300);\n"
-                         "CREATE INDEX ta ON t(a);\nCREATE VIEW v AS SELECT a FROM t;\n"
-                         "CREATE VIRTUAL TABLE f USING fts5(x);\nINSERT INTO f VALUES('hello world');\n"
-                         "CREATE TRIGGER tr AFTER DELETE ON t BEGIN INSERT INTO f VALUES(old.a); END;\n")
+            script.write(
+                "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, b REAL);\n"
+                "INSERT INTO t(a, b) VALUES('it''s', 1.5), ('two\nlines', 0.1), (NULL, 1e300);\n"
+                "CREATE INDEX ta ON t(a);\nCREATE VIEW v AS SELECT a FROM t;\n"
+                "CREATE VIRTUAL TABLE f USING fts5(x);\nINSERT INTO f VALUES('hello world');\n"
+                "CREATE TRIGGER tr AFTER DELETE ON t BEGIN INSERT INTO f VALUES(old.a); END;\n"
+            )
         self.both(".read script.sql\nSELECT * FROM t;\n.changes on\nDELETE FROM t WHERE id = 1;\n")
         dump, errors, code = self.both(".dump\n")
         self.assertEqual(("", 0), (errors, code))
         self.assertIn("CREATE TRIGGER tr", dump)
         self.both(".tables\n.schema\n.indexes\nPRAGMA integrity_check;\n.sha3sum --schema\n")
-        self.both("INSERT INTO t VALUES(2, 2, 2);\nSELECT * FROM nowhere;\n.mode json\nSELECT * FROM t;\n")
-        self.both(".mode csv\n.headers on\nSELECT * FROM t;\nPRAGMA user_version=8;\nVACUUM;\n.sha3sum\n")
+        self.both(
+            "INSERT INTO t VALUES(2, 2, 2);\nSELECT * FROM nowhere;\n.mode json\nSELECT * FROM t;\n"
+        )
+        self.both(
+            ".mode csv\n.headers on\nSELECT * FROM t;\nPRAGMA user_version=8;\nVACUUM;\n.sha3sum\n"
+        )
         with open(self.path("rows.csv"), "w", encoding="utf-8") as rows:
             rows.write("".join(f"{n},name {n}\n" for n in range(2000)))
-        self.both("CREATE TABLE imported(n, name);\n.mode csv\n.import rows.csv imported\nSELECT count(*), sum(n) FROM imported;\n")
+        self.both(
+            "CREATE TABLE imported(n, name);\n.mode csv\n.import rows.csv imported\nSELECT count(*), sum(n) FROM imported;\n"
+        )
         self.assert_primary_equals_plain()
 
     def test_a_dump_of_a_replica_read_into_another_one_makes_the_same_database(self):
-        self.both("CREATE TABLE t(a, b);\nWITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)"
-                  " INSERT INTO t SELECT i, 'row ' || i FROM n;\n")
+        self.both(
+            "CREATE TABLE t(a, b);\nWITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)"
+            " INSERT INTO t SELECT i, 'row ' || i FROM n;\n"
+        )
         dump, _, _ = self.shell(self.app.uri(), ".dump\n")
         with open(self.path("dump.sql"), "w", encoding="utf-8") as file:
             file.write(dump)
@@ -183,7 +213,10 @@ class SameInTheShell(BehaviourTest):
     def test_backup_restore_clone_and_vacuum_into_are_the_same(self):
         self.both("CREATE TABLE t(a);\nINSERT INTO t VALUES(1), (2);\n")
         for name, database in (("p", self.plain), ("r", self.app.uri())):
-            self.assertEqual(("", "", 0), self.shell(database, f".backup {name}-backup.db\nVACUUM INTO '{name}-into.db';\n"))
+            self.assertEqual(
+                ("", "", 0),
+                self.shell(database, f".backup {name}-backup.db\nVACUUM INTO '{name}-into.db';\n"),
+            )
             self.shell(database, f".clone {name}-clone.db\n")
             for kind in ("backup", "into", "clone"):
                 copy = sqlite3.connect(self.path(f"{name}-{kind}.db"))
@@ -191,14 +224,20 @@ class SameInTheShell(BehaviourTest):
                 copy.execute("INSERT INTO t VALUES(3)")  # An ordinary database.
                 copy.commit()
                 copy.close()
-        self.both(".restore p-backup.db\nSELECT * FROM t;\nINSERT INTO t VALUES(4);\nPRAGMA journal_mode;\n")
+        self.both(
+            ".restore p-backup.db\nSELECT * FROM t;\nINSERT INTO t VALUES(4);\nPRAGMA journal_mode;\n"
+        )
         self.assert_primary_equals_plain()
 
     def assert_primary_equals_plain(self):
         self.server.stop()
-        plain, at_primary = self.keep(sqlite3.connect(self.plain)), self.keep(self.server.open_file())
+        plain, at_primary = self.keep(sqlite3.connect(self.plain)), self.keep(
+            self.server.open_file()
+        )
         self.assertEqual(content(plain), content(at_primary))
-        done = subprocess.run(["sqldiff", self.plain, self.server.file()], capture_output=True, text=True)
+        done = subprocess.run(
+            ["sqldiff", self.plain, self.server.file()], capture_output=True, text=True
+        )
         self.assertEqual("", done.stdout)
 
 

@@ -40,11 +40,21 @@ class NewerSqlite(BehaviourTest):
         self.replicas = [self.replica(self.server, name) for name in ("one", "two")]
 
     def check(self, name):
-        given = {"extension": str(EXTENSION), "one": self.replicas[0].uri(), "two": self.replicas[1].uri(),
-                 "primary_pid": self.server.process.pid, "seconds": seconds(8) / 2, "check": name}
-        done = subprocess.run([PYTHON, os.path.join(HERE, "newer_sqlite_checks.py"), json.dumps(given)],
-                              env={**os.environ, "PYTHONPATH": newer_python_path()}, capture_output=True, text=True,
-                              timeout=200)
+        given = {
+            "extension": str(EXTENSION),
+            "one": self.replicas[0].uri(),
+            "two": self.replicas[1].uri(),
+            "primary_pid": self.server.process.pid,
+            "seconds": seconds(8) / 2,
+            "check": name,
+        }
+        done = subprocess.run(
+            [PYTHON, os.path.join(HERE, "newer_sqlite_checks.py"), json.dumps(given)],
+            env={**os.environ, "PYTHONPATH": newer_python_path()},
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
         print(done.stdout)
         self.assertEqual(0, done.returncode, done.stderr)
         self.assertTrue(done.stdout.endswith("passed\n"), done.stdout)
@@ -55,8 +65,12 @@ class NewerSqlite(BehaviourTest):
 
 class OldSqlite(BehaviourTest):
     def test_a_host_older_than_3_32_is_refused_with_a_sentence_and_goes_on(self):
-        done = subprocess.run([PYTHON, "-c", OLD_HOST, older_library(), str(EXTENSION), self.path("old.db")],
-                              capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [PYTHON, "-c", OLD_HOST, older_library(), str(EXTENSION), self.path("old.db")],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         self.assertEqual(0, done.returncode, done.stdout + done.stderr)
         lines = done.stdout.splitlines()
         self.assertEqual("goes on", lines[-1])

@@ -34,7 +34,9 @@ class Transferer:
                 self.note_refusal(error)
         self.check_snapshot()
         self.db.close()
-        self.report.append({"name": self.name, "committed": self.committed, "refused": self.refused})
+        self.report.append(
+            {"name": self.name, "committed": self.committed, "refused": self.refused}
+        )
 
     def transfer(self):
         source, target = self.random.sample(range(ACCOUNTS), 2)
@@ -44,7 +46,9 @@ class Transferer:
         target_balance = self.balance(target)
         mine, total = self.counters()
         self.db.execute("UPDATE accounts SET balance = ? WHERE id = ?", (balance - amount, source))
-        self.db.execute("UPDATE accounts SET balance = ? WHERE id = ?", (target_balance + amount, target))
+        self.db.execute(
+            "UPDATE accounts SET balance = ? WHERE id = ?", (target_balance + amount, target)
+        )
         self.db.execute("UPDATE counters SET n = ? WHERE process = ?", (mine + 1, self.name))
         self.db.execute("UPDATE counters SET n = ? WHERE process = 'all'", (total + 1,))
         self.db.execute("COMMIT")
@@ -61,10 +65,16 @@ class Transferer:
         time.sleep(self.random.random() * 0.003)
 
     def balance(self, account):
-        return self.db.execute("SELECT balance FROM accounts WHERE id = ?", (account,)).fetchone()[0]
+        return self.db.execute("SELECT balance FROM accounts WHERE id = ?", (account,)).fetchone()[
+            0
+        ]
 
     def counters(self):
-        rows = dict(self.db.execute("SELECT process, n FROM counters WHERE process IN (?, 'all')", (self.name,)))
+        rows = dict(
+            self.db.execute(
+                "SELECT process, n FROM counters WHERE process IN (?, 'all')", (self.name,)
+            )
+        )
         return rows[self.name], rows["all"]
 
     def check_snapshot(self):
@@ -73,7 +83,9 @@ class Transferer:
         mine, total = self.counters()
         self.db.execute("COMMIT")
         assert mine == self.committed, f"{self.name} committed {self.committed} and reads {mine}"
-        assert total >= self.newest_total, f"{self.name} went back from {self.newest_total} to {total}"
+        assert (
+            total >= self.newest_total
+        ), f"{self.name} went back from {self.newest_total} to {total}"
         self.newest_total = total
 
 
@@ -81,8 +93,10 @@ def check_invariants(db):
     money, lowest = db.execute("SELECT sum(balance), min(balance) FROM accounts").fetchone()
     assert money == ACCOUNTS * START_BALANCE, f"there is {money} in the bank"
     assert lowest >= 0, f"an account has {lowest}"
-    parts, total = db.execute("SELECT sum(n) FILTER (WHERE process <> 'all'), sum(n) FILTER (WHERE process = 'all')"
-                              " FROM counters").fetchone()
+    parts, total = db.execute(
+        "SELECT sum(n) FILTER (WHERE process <> 'all'), sum(n) FILTER (WHERE process = 'all')"
+        " FROM counters"
+    ).fetchone()
     assert parts == total, f"the processes committed {parts}, all together {total}"
 
 
@@ -95,12 +109,24 @@ class Transfers(BehaviourTest):
         generator = seeded_random("transfers")
         primary = self.primary()
         replicas = [self.replica(primary, f"replica{number}") for number in range(3)]
-        names = [f"{number}-{process}" for number in range(3) for process in range(PROCESSES_PER_REPLICA)]
+        names = [
+            f"{number}-{process}" for number in range(3) for process in range(PROCESSES_PER_REPLICA)
+        ]
         self.make_bank(self.open(replicas[0]), names)
         report = self.report("transfers")
 
-        children = [self.spawn(name, run_transferer, replicas[int(name[0])], name, generator.random(), report,
-                               seconds(20)) for name in names]
+        children = [
+            self.spawn(
+                name,
+                run_transferer,
+                replicas[int(name[0])],
+                name,
+                generator.random(),
+                report,
+                seconds(20),
+            )
+            for name in names
+        ]
         for child in children:
             child.finish(timeout=seconds(20) + 60)
 
@@ -117,7 +143,9 @@ class Transfers(BehaviourTest):
         db.execute("BEGIN IMMEDIATE")
         db.execute("CREATE TABLE accounts(id INTEGER PRIMARY KEY, balance INTEGER NOT NULL)")
         db.execute("CREATE TABLE counters(process TEXT PRIMARY KEY, n INTEGER NOT NULL)")
-        db.executemany("INSERT INTO accounts VALUES(?, ?)", [(n, START_BALANCE) for n in range(ACCOUNTS)])
+        db.executemany(
+            "INSERT INTO accounts VALUES(?, ?)", [(n, START_BALANCE) for n in range(ACCOUNTS)]
+        )
         db.executemany("INSERT INTO counters VALUES(?, 0)", [(name,) for name in [*names, "all"]])
         db.execute("COMMIT")
 
