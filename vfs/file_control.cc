@@ -41,7 +41,6 @@ int ControlPragma(Session* session, char** arguments) {
   std::optional<Result<std::string>> answer =
       g_pragma_function(replica, snapshot, name, argument, InterruptedBy(session));
   if (!answer.has_value()) return SQLITE_NOTFOUND;
-  if ((*answer).ok() && (**answer).empty()) return SQLITE_OK;  // No row: there is nothing to tell.
   if ((*answer).ok()) return Answer(&arguments[0], **answer);
   int code = Answer(&arguments[0], (*answer).status().text());
   return code == SQLITE_OK ? SqliteCode((*answer).status()) : code;
