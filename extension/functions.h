@@ -21,8 +21,8 @@ namespace turso {
 // Adds the functions to a connection; a second time is harmless. SQLite's code.
 int AddFunctions(sqlite3* db) noexcept;
 
-// The PragmaFunction of vfs/connection.h. An empty text where a function says NULL: SQLite makes the
-// answer the name of the column as well, and a column without a name stops some drivers.
+// The PragmaFunction of vfs/connection.h. An empty text where a function says NULL: SQLite makes
+// the answer the name of the column as well, and a column without a name stops some drivers.
 std::optional<Result<std::string>> AnswerPragma(Replica* replica,
                                                 const std::optional<WalPosition>& snapshot,
                                                 const char* name, const char* argument,
