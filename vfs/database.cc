@@ -85,6 +85,8 @@ Result<std::shared_ptr<Database>> OpenReplicaDatabase(const std::string& path,
   if (!replica.ok()) return replica.status();
   database->replica = *replica;
   database->gate = database->replica.get();
+  database->options = options;
+  if (database->options.url.empty()) database->options.url = options.sidecar_url;
   return database;
 }
 
@@ -149,6 +151,11 @@ Result<std::unique_ptr<DatabaseUse>> UseReplica(const std::string& path, const O
     }
     place->uses = 0;
     place->database->replica->Start();
+  }
+  const std::string& open_url = place->database->options.url;
+  if (!options.url.empty() && options.url != open_url) {
+    return Status(Code::kInvalid, path + " is open in this process as a replica of " + open_url +
+                                      "; close it before it is opened for " + options.url);
   }
   place->uses++;
   return std::make_unique<DatabaseUse>(place->database, true);

@@ -32,6 +32,7 @@ struct Database {
   std::string path;
   WriteGate* gate = nullptr;
   std::shared_ptr<Replica> replica;  // Null for a database that was gated with RegisterGate.
+  Options options;                   // Of the open that made it.
   int generation = 0;
 };
 
@@ -46,7 +47,7 @@ class DatabaseUse {
 
   Database& operator*() const { return *database_; }
   Database* operator->() const { return database_.get(); }
-  const std::shared_ptr<Database>& shared() const { return database_; }
+  bool counted() const { return counted_; }
 
  private:
   std::shared_ptr<Database> database_;

@@ -157,6 +157,7 @@ int WalClose(sqlite3_file* file) {
 
 int WalRead(sqlite3_file* file, void* out, int count, sqlite3_int64 offset) {
   int code = WalLower(file)->pMethods->xRead(WalLower(file), out, count, offset);
+  if (code != SQLITE_OK) return BehindAgreement(reinterpret_cast<GatedWal*>(file)->session, code);
   // A whole frame, which recovery reads to verify its checksum, begins with its header and so is
   // left as it is.
   ShowAsWal(static_cast<uint8_t*>(out), count);
@@ -165,15 +166,17 @@ int WalRead(sqlite3_file* file, void* out, int count, sqlite3_int64 offset) {
 
 int WalWrite(sqlite3_file* file, const void* bytes, int count, sqlite3_int64 offset) {
   auto* wal = reinterpret_cast<GatedWal*>(file);
-  return Guarded(SQLITE_IOERR_WRITE,
-                 [&] { return WriteWal(wal->session, wal->lower, bytes, count, offset); });
+  int code = Guarded(SQLITE_IOERR_WRITE,
+                     [&] { return WriteWal(wal->session, wal->lower, bytes, count, offset); });
+  return BehindAgreement(wal->session, code);
 }
 
 int WalTruncate(sqlite3_file* file, sqlite3_int64 size) {
   return WalLower(file)->pMethods->xTruncate(WalLower(file), size);
 }
 int WalSync(sqlite3_file* file, int flags) {
-  return WalLower(file)->pMethods->xSync(WalLower(file), flags);
+  int code = WalLower(file)->pMethods->xSync(WalLower(file), flags);
+  return BehindAgreement(reinterpret_cast<GatedWal*>(file)->session, code);
 }
 int WalFileSize(sqlite3_file* file, sqlite3_int64* size) {
   return WalLower(file)->pMethods->xFileSize(WalLower(file), size);
@@ -273,6 +276,7 @@ int OpenGatedFile(const char* name, sqlite3_file* file, int flags, int* out_flag
   session->lower = lower;
   session->name = name;
   session->generation = ForkGeneration();
+  session->is_ours = !session->database->counted();
   session->files.emplace(lower, nullptr, (*session->database)->path);
   Result<uint32_t> page_size = PageSizeOf(&*session->files);
   if (!page_size.ok() || lower->pMethods->iVersion < 2) {
@@ -295,7 +299,7 @@ Session* SessionOfWal(const char* wal_name) {
   const char* name = sqlite3_filename_database(wal_name);
   std::lock_guard lock(RegistryMutex());
   for (Session* session : OpenSessions()) {
-    if (session->name == name && session->generation == ForkGeneration()) return session;
+    if (session->name == name) return session;
   }
   return nullptr;
 }

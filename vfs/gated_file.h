@@ -18,6 +18,7 @@
 #define TURSO_VFS_GATED_FILE_H_
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <optional>
 
@@ -44,8 +45,10 @@ struct Session {
   unsigned read_locks = 0;  // Bit k: READk held shared.
   bool checkpoint_held = false;
   bool checkpoint_borrowed = false;  // We took CHECKPOINT for a restart.
-  bool entered = false;              // gate->Enter succeeded, WRITE held.
+  std::atomic<bool> entered{false};  // gate->Enter succeeded, WRITE held. Others look at it.
   WalPosition snapshot;              // Of the newest shared READk lock.
+  bool retry_expected = false;       // The log moved under the last READk lock: SQLite asks again.
+  bool is_ours = false;              // An internal connection.
 
   // The commit header that is held back.
   bool header_held = false;
@@ -84,6 +87,8 @@ int LockIndex(Session* session, int first, int count, int flags);
 // wal_commit.cc
 int WriteWal(Session* session, sqlite3_file* lower, const void* bytes, int count,
              sqlite3_int64 offset);
+// A failure behind the gate's yes is no clean failure: the transaction is at the primary.
+int BehindAgreement(const Session* session, int code);
 // file_control.cc
 int ControlFile(Session* session, int op, void* argument);
 

@@ -6,6 +6,7 @@
 #include <exception>
 #include <new>
 
+#include "src/base/status.h"
 #include "vfs/sqlite.h"
 
 namespace turso {
@@ -19,6 +20,19 @@ int Guarded(int code_of_other_failures, Body&& body) noexcept {
     return SQLITE_NOMEM;
   } catch (const std::exception&) {
     return code_of_other_failures;
+  }
+}
+
+// Asks a gate: what it throws is a failure like any other, so that whoever asked can give its locks
+// back.
+template <typename Question>
+Status Asked(Question&& question) noexcept {
+  try {
+    return question();
+  } catch (const std::bad_alloc&) {
+    return Status(Code::kNoMemory, {});
+  } catch (const std::exception&) {
+    return Status(Code::kIo, {});
   }
 }
 

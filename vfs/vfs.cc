@@ -50,6 +50,7 @@ int Open(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, int*
     }
     if ((flags & SQLITE_OPEN_MAIN_DB) != 0) return OpenMain(vfs, name, file, flags, out_flags);
     Session* session = SessionOfWal(name);
+    if (session != nullptr && session->generation != ForkGeneration()) return SQLITE_CANTOPEN;
     if (session == nullptr) return LowerVfs()->xOpen(LowerVfs(), name, file, flags, out_flags);
     if ((flags & SQLITE_OPEN_WAL) != 0) return OpenGatedWal(name, file, flags, out_flags, session);
     // A rollback journal would mean writes beside the log.

@@ -9,6 +9,7 @@
 
 #include "src/base/log.h"
 #include "vfs/gated_file.h"
+#include "vfs/guarded.h"
 #include "vfs/result_codes.h"
 
 namespace turso {
@@ -80,8 +81,12 @@ int Commit(Session* session, sqlite3_file* lower, const void* page) {
         "committing to " + (*session->database)->path + ": " + pages.status().text());
     return CodeAtCommit(pages.status());
   }
-  Status agreed =
-      (**session->database).gate->Commit(&*session->files, *pages, plan, InterruptedBy(session));
+  Status agreed = Asked([&] {
+    return (**session->database)
+        .gate->Commit(&*session->files, *pages, plan, InterruptedBy(session));
+  });
+  // Out of memory where the request may have gone out already.
+  if (agreed.code() == Code::kNoMemory) return kIoErrOutcomeUnknown;
   if (!agreed.ok()) return CodeAtCommit(agreed);
   session->agreed = true;
   code = WriteBelow(lower, session->held.data(), session->held.size(), session->held_offset);
@@ -97,6 +102,12 @@ int Commit(Session* session, sqlite3_file* lower, const void* page) {
 
 }  // namespace
 
+int BehindAgreement(const Session* session, int code) {
+  return code != SQLITE_OK && code != SQLITE_IOERR_SHORT_READ && session->agreed
+             ? kIoErrOutcomeUnknown
+             : code;
+}
+
 int WriteWal(Session* session, sqlite3_file* lower, const void* bytes, int count,
              sqlite3_int64 offset) {
   auto at = static_cast<uint64_t>(offset);
@@ -108,10 +119,13 @@ int WriteWal(Session* session, sqlite3_file* lower, const void* bytes, int count
                               " are no part of a frame that we know");
     return SQLITE_IOERR_WRITE;
   }
-  if (piece == Piece::kFrameHeader && !session->agreed) {
+  // Behind the commit frame SQLite may rewrite headers for their checksums, that of the commit
+  // among them.
+  const bool rewritten = session->agreed && at <= session->held_offset;
+  if (piece == Piece::kFrameHeader && !rewritten) {
     const auto* header = static_cast<const uint8_t*>(bytes);
     bool commits = LoadBig32(header + 4) != 0;
-    if (commits && !session->entered) return SQLITE_READONLY;
+    if (commits && (!session->entered || session->agreed)) return SQLITE_READONLY;
     session->header_held = commits;
     if (commits) {
       session->held_offset = at;

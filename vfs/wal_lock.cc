@@ -3,6 +3,7 @@
 
 #include "src/base/log.h"
 #include "vfs/gated_file.h"
+#include "vfs/guarded.h"
 #include "vfs/result_codes.h"
 
 namespace turso {
@@ -50,24 +51,33 @@ Reads Reading(const Session* session) {
   return sqlite3_get_autocommit(db) != 0 ? Reads::kNo : Reads::kYes;
 }
 
+int Refuse(const Database& database, const std::string& why) {
+  Status refused(Code::kReadOnly, "writing " + database.path + ": " + why);
+  if (database.replica != nullptr) {
+    database.replica->Refused(refused);
+  } else {
+    Log(LogLevel::kError, refused.text());
+  }
+  return CodeAtLock(refused, Reads::kYes);
+}
+
 int BeginWrite(Session* session) {
   Database& database = **session->database;
   if (session->generation != ForkGeneration()) {
     Log(LogLevel::kError,
         "writing " + database.path +
-            ": this connection was opened before fork(); open one of your own in the child");
+            ": this connection was opened before fork(); the child needs its own");
     return SQLITE_READONLY;
   }
   if (WritesElsewhere(session)) {
-    Log(LogLevel::kError,
-        "writing " + database.path +
-            ": another replica is being written in this transaction, and no primary could make the "
-            "two atomic; commit between them");
-    return SQLITE_READONLY;
+    return Refuse(database,
+                  "another replica is being written in this transaction, and no two primaries "
+                  "could make that atomic; commit between them");
   }
   int code = Below(session, kWrite, 1, kLockExclusive);
   if (code != SQLITE_OK) return code;
-  Status entered = database.gate->Enter(&*session->files, InterruptedBy(session));
+  Status entered =
+      Asked([&] { return database.gate->Enter(&*session->files, InterruptedBy(session)); });
   if (!entered.ok()) {
     Below(session, kWrite, 1, kUnlockExclusive);
     return CodeAtLock(entered, Reading(session));
@@ -80,10 +90,13 @@ int BeginWrite(Session* session) {
 
 void EndWrite(Session* session) {
   if (!session->entered) return;
+  (void)Asked([&] {
+    (**session->database).gate->Leave(&*session->files);
+    return OkStatus();
+  });
   session->entered = false;
   session->agreed = false;
   session->header_held = false;
-  (**session->database).gate->Leave(&*session->files);
 }
 
 // SQLite up to 3.51.2 restarts the log without the CHECKPOINT lock, so that a checkpointer that
@@ -97,7 +110,8 @@ int LockForRestart(Session* session) {
   }
   int code = Below(session, kRead1, kReadersBeyond0, kLockExclusive);
   if (code == SQLITE_OK) {
-    Status ready = (**session->database).gate->BeforeRestart(&*session->files);
+    Status ready =
+        Asked([&] { return (**session->database).gate->BeforeRestart(&*session->files); });
     if (ready.ok()) return SQLITE_OK;
     Below(session, kRead1, kReadersBeyond0, kUnlockExclusive);
     code = SQLITE_BUSY;
@@ -109,11 +123,26 @@ int LockForRestart(Session* session) {
   return code;
 }
 
+// Whether a read transaction begins: not the new lock behind a restart inside a write, not a probe
+// for a running recovery, not a connection of ours, and not the second try of one that was told so
+// before.
+bool BeginsRead(Session* session, int first) {
+  if (first < kRead0 || session->read_locks != 0 || session->entered || session->is_ours)
+    return false;
+  bool again = session->retry_expected;
+  session->retry_expected = false;
+  return !again;
+}
+
 int LockShared(Session* session, int first, int count, int flags) {
-  if (session->read_locks == 0) {
-    Database& database = **session->database;
-    if (database.replica != nullptr && database.replica->has_staleness_bound()) {
-      Status fresh = database.replica->BeforeRead(InterruptedBy(session));
+  Database& database = **session->database;
+  const bool bounded = database.replica != nullptr && database.replica->has_staleness_bound();
+  WalPosition before;
+  if (bounded && first >= kRead0) {
+    NoteSnapshot(session);
+    before = session->snapshot;
+    if (BeginsRead(session, first)) {
+      Status fresh = Asked([&] { return database.replica->BeforeRead(InterruptedBy(session)); });
       if (!fresh.ok()) return CodeAtRead(fresh);
     }
   }
@@ -121,6 +150,9 @@ int LockShared(Session* session, int first, int count, int flags) {
   if (code == SQLITE_OK && first >= kRead0) {
     session->read_locks |= 1u << (first - kRead0);
     NoteSnapshot(session);
+    // SQLite's copy of the header is no newer than ours from before: it will see the difference and
+    // try again.
+    if (bounded) session->retry_expected = !(before == session->snapshot);
   }
   return code;
 }

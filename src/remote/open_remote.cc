@@ -143,9 +143,17 @@ Result<Url> ParseUrl(std::string_view url) {
   return parsed;
 }
 
+RemoteOpener& Opener() {
+  static auto* opener = new RemoteOpener;
+  return *opener;
+}
+
 }  // namespace
 
+void SetRemoteOpener(RemoteOpener opener) { Opener() = std::move(opener); }
+
 Result<std::unique_ptr<Remote>> OpenRemote(const Endpoint& endpoint) {
+  if (Opener()) return Opener()(endpoint);
   Result<Url> url = ParseUrl(endpoint.url);
   if (!url.ok()) return url.status();
   const std::string& protocol = endpoint.protocol;

@@ -191,6 +191,10 @@ struct Endpoint {
 // No exchange with the network. kInvalid for a URL or a protocol that is not known.
 Result<std::unique_ptr<Remote>> OpenRemote(const Endpoint& endpoint);
 
+// For tests that need faults on command: from now on OpenRemote asks `opener`; null: as before.
+using RemoteOpener = std::function<Result<std::unique_ptr<Remote>>(const Endpoint&)>;
+void SetRemoteOpener(RemoteOpener opener);
+
 }  // namespace turso
 
 #endif  // TURSO_SRC_REMOTE_REMOTE_H_

@@ -167,6 +167,15 @@ Status SetLogsAside(const std::string& database) {
   return OkStatus();
 }
 
+// An empty log belongs to a replica from the start: nobody who opens it through us ever removes it,
+// so one that is missing later tells that somebody else had the file.
+Status MakeEmptyLog(const std::string& database, const std::string& model) {
+  const std::string log = database + "-wal";
+  Result<OwnedFd> made = OpenFile(log, O_WRONLY | O_CREAT);
+  if (!made.ok()) return made.status();
+  return CopyOwnerAndMode(made->get(), log, model);
+}
+
 // Takes back what has its final name, the database first (B1), unless all went well.
 Status PutInPlace(const std::string& database, const Found& found, const SidecarRecord& record,
                   TemporaryFile* file) {
@@ -178,8 +187,8 @@ Status PutInPlace(const std::string& database, const Found& found, const Sidecar
     return FileError("replacing", sidecar, errno);
   }
   TURSO_RETURN_IF_ERROR(Sidecar::Create(sidecar, file->path(), record));
-  Status placed = OkStatus();
-  if (found.empty_file && !HasContent(database) && ::unlink(database.c_str()) != 0 &&
+  Status placed = MakeEmptyLog(database, file->path());
+  if (placed.ok() && found.empty_file && !HasContent(database) && ::unlink(database.c_str()) != 0 &&
       errno != ENOENT) {
     placed = FileError("replacing", database, errno);
   }
@@ -188,7 +197,10 @@ Status PutInPlace(const std::string& database, const Found& found, const Sidecar
     placed = SyncDirectoryOf(database);
     if (!placed.ok()) ::unlink(database.c_str());
   }
-  if (!placed.ok()) ::unlink(sidecar.c_str());
+  if (!placed.ok()) {
+    ::unlink((database + "-wal").c_str());
+    ::unlink(sidecar.c_str());
+  }
   return placed;
 }
 

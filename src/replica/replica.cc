@@ -1,8 +1,11 @@
 #include "src/replica/replica.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdint>
 
 #include "src/base/log.h"
 #include "src/replica/replica_impl.h"
@@ -23,12 +26,30 @@ std::thread StartQuietly(std::function<void()> body) {
 
 }  // namespace
 
+namespace {
+
+// Who opens the replica through us never removes its log, and it had one from the start. Without
+// it, what the database file holds is nobody's word: the next pull or write compares it with the
+// primary.
+Status SuspectIfLogIsMissing(const std::string& database, Sidecar* sidecar, SidecarRecord* record) {
+  if (access((database + "-wal").c_str(), F_OK) == 0 || errno != ENOENT) return OkStatus();
+  Log(LogLevel::kWarning,
+      database +
+          ": its log is gone, so another program had the file; it is compared with its primary");
+  record->current_in_database = false;
+  record->current_position = {{}, UINT32_MAX, {}};
+  return sidecar->Write(record, Sync::kYes);
+}
+
+}  // namespace
+
 Result<std::shared_ptr<Replica>> Replica::Open(const std::string& database, const Options& options,
                                                std::unique_ptr<ReplicaHost> host) {
   Result<std::unique_ptr<Sidecar>> sidecar = Sidecar::Open(Sidecar::PathFor(database));
   if (!sidecar.ok()) return sidecar.status();
   Result<SidecarRecord> record = (*sidecar)->Read();
   if (!record.ok()) return record.status();
+  TURSO_RETURN_IF_ERROR(SuspectIfLogIsMissing(database, sidecar->get(), &*record));
   Options chosen = options;
   const bool moves = !options.url.empty() && options.url != record->url;
   if (chosen.url.empty()) chosen.url = record->url;

@@ -78,6 +78,8 @@ class Replica : public WriteGate {
   virtual std::optional<Duration> Lag() = 0;
   virtual std::optional<std::string> LastError() = 0;
   virtual ReplicaStatus status() = 0;
+  // The VFS has refused something by itself: becomes the last error.
+  virtual void Refused(const Status& why) = 0;
 
   // Before a read transaction takes its snapshot, on replicas with max_staleness only.
   virtual bool has_staleness_bound() const = 0;

@@ -55,6 +55,7 @@ class ReplicaImpl : public Replica {
   std::optional<Duration> Lag() override;
   std::optional<std::string> LastError() override;
   ReplicaStatus status() override;
+  void Refused(const Status& why) override { Note(why); }
   bool has_staleness_bound() const override { return options_.max_staleness.has_value(); }
   Status BeforeRead(const Interrupted& interrupted) override;
   void AbandonAfterFork() override;

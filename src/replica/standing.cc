@@ -245,6 +245,7 @@ Status ReplicaImpl::Repair(WalFiles* files, const WalIndexHeader& found, Sidecar
   // What the primary changed since the durable revision may rightly differ; what else differs is a
   // foreign hand's.
   PageCollector expected;
+  const bool log_was_missing = record->current_position.frames == UINT32_MAX;
   bool anything_may_differ = record->durable.empty();
   bool related = true;
   if (!anything_may_differ) {
@@ -267,14 +268,16 @@ Status ReplicaImpl::Repair(WalFiles* files, const WalIndexHeader& found, Sidecar
     }
     if (same) continue;
     different.push_back(page);
-    if (!related || expected.pages().Find(page) == nullptr) foreign = true;
+    if (log_was_missing || !related || expected.pages().Find(page) == nullptr) foreign = true;
   }
   if (foreign && !anything_may_differ) {
     TURSO_RETURN_IF_ERROR(SetAside(files, header, record->page_size));
   }
 
-  // At least page 1, so that there is a transaction which names the size.
-  if (different.empty()) different.push_back(PageNo{1});
+  // Page 1 in any case: so that there is a transaction which names the size, and for the guard in its byte 18.
+  if (different.empty() || different.front() != PageNo{1}) {
+    different.insert(different.begin(), PageNo{1});
+  }
   PageCollector fresh;
   Result<Revision> at = remote->Fetch(different, &fresh, call);
   if (!at.ok()) return at.status().While(doing);
