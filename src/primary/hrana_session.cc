@@ -535,7 +535,7 @@ HranaError HranaSession::PrepareError() const {
   sqlite3* db = connection_.get();
   int code = sqlite3_extended_errcode(db);
   std::string message = sqlite3_errmsg(db);
-  if ((code & 0xff) != SQLITE_ERROR) return RunError();
+  if ((code & 0xff) != SQLITE_ERROR || !guard_.refusal().empty()) return RunError();
   for (const char* sign : {"syntax error", "incomplete input", "unrecognized token"}) {
     if (message.find(sign) != std::string::npos) {
       return {"SQL string could not be parsed: " + message, "SQL_PARSE_ERROR", "SQLITE_ERROR"};
@@ -551,7 +551,7 @@ HranaError HranaSession::PrepareError() const {
 HranaError HranaSession::RunError() const {
   sqlite3* db = connection_.get();
   int code = sqlite3_extended_errcode(db);
-  if (code == SQLITE_AUTH && !guard_.refusal().empty()) {
+  if ((code == SQLITE_AUTH || code == SQLITE_ERROR) && !guard_.refusal().empty()) {
     return {"SQLite error: " + guard_.refusal(), "SQLITE_AUTH", "SQLITE_AUTH"};
   }
   // sqld's name for a plain SQLITE_ERROR.
