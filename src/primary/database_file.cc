@@ -1,0 +1,171 @@
+#include "src/primary/database_file.h"
+
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "src/primary/sql_connections.h"
+
+namespace turso {
+
+namespace {
+
+constexpr uint8_t kWalMode = 2;
+
+Status SystemFailure(const std::string& doing, const std::string& path) {
+  return Status(errno == ENOSPC ? Code::kFull : Code::kIo, doing + " " + path + ": " + std::strerror(errno));
+}
+
+Status SqliteFailure(sqlite3* db, const std::string& path) {
+  int code = sqlite3_errcode(db) & 0xff;
+  Code kind = code == SQLITE_NOTADB || code == SQLITE_CORRUPT ? Code::kInvalid
+              : code == SQLITE_FULL                           ? Code::kFull
+              : code == SQLITE_BUSY                           ? Code::kBusy
+                                                              : Code::kIo;
+  return Status(kind, path + ": " + sqlite3_errmsg(db));
+}
+
+// The VFS of the host: these files are nobody's replica, and no gate stands before them yet.
+Result<SqlConnection> OpenPlain(const std::string& path, int flags) {
+  const char* vfs = nullptr;
+  for (sqlite3_vfs* v = sqlite3_vfs_find(nullptr); v != nullptr; v = v->pNext) {
+    if (std::strcmp(v->zName, "turso") == 0) continue;
+    vfs = v->zName;
+    break;
+  }
+  sqlite3* db = nullptr;
+  int code = sqlite3_open_v2(path.c_str(), &db, flags | SQLITE_OPEN_FULLMUTEX, vfs);
+  SqlConnection connection(db);
+  if (code != SQLITE_OK) return SqliteFailure(db, path);
+  sqlite3_busy_timeout(db, 5000);
+  return connection;
+}
+
+Status Run(sqlite3* db, const char* sql, const std::string& path) {
+  if (sqlite3_exec(db, sql, nullptr, nullptr, nullptr) != SQLITE_OK) return SqliteFailure(db, path);
+  return OkStatus();
+}
+
+Status SyncPath(const std::string& path, int flags) {
+  int fd = open(path.c_str(), flags | O_CLOEXEC);
+  if (fd < 0) return SystemFailure("opening", path);
+  int failed = fsync(fd);
+  int error = errno;
+  close(fd);
+  errno = error;
+  return failed == 0 ? OkStatus() : SystemFailure("syncing", path);
+}
+
+std::string DirectoryOf(const std::string& path) {
+  size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : path.substr(0, slash + 1);
+}
+
+void RemoveDatabase(const std::string& path) {
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) unlink((path + suffix).c_str());
+}
+
+// Puts the finished database `fresh` in its place, unless something is there already.
+Status Install(const std::string& fresh, const std::string& path) {
+  TURSO_RETURN_IF_ERROR(SyncPath(fresh, O_RDONLY));
+  if (link(fresh.c_str(), path.c_str()) != 0) {
+    if (errno == EEXIST) return Status(Code::kInvalid, path + " is there already");
+    return SystemFailure("creating", path);
+  }
+  unlink(fresh.c_str());
+  return SyncPath(DirectoryOf(path), O_RDONLY | O_DIRECTORY);
+}
+
+Status Make(const std::string& fresh) {
+  Result<SqlConnection> db = OpenPlain(fresh, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+  if (!db.ok()) return db.status();
+  // VACUUM writes page 1 of a database that has nothing in it yet.
+  return Run(db->get(), "PRAGMA page_size=4096; PRAGMA auto_vacuum=NONE; PRAGMA journal_mode=WAL; VACUUM;", fresh);
+}
+
+Status Copy(const std::string& from, const std::string& fresh) {
+  Result<SqlConnection> source = OpenPlain(from, SQLITE_OPEN_READWRITE);
+  if (!source.ok()) return source.status();
+  {
+    Result<SqlConnection> target = OpenPlain(fresh, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+    if (!target.ok()) return target.status();
+    sqlite3_backup* backup = sqlite3_backup_init(target->get(), "main", source->get(), "main");
+    if (backup == nullptr) return SqliteFailure(target->get(), from);
+    sqlite3_backup_step(backup, -1);
+    if (sqlite3_backup_finish(backup) != SQLITE_OK) return SqliteFailure(target->get(), from);
+    TURSO_RETURN_IF_ERROR(Run(target->get(), "PRAGMA schema_version", from));
+  }
+  struct stat st;
+  // The backup of a database with nothing in it is an empty file.
+  if (stat(fresh.c_str(), &st) == 0 && st.st_size == 0) return Make(fresh);
+  return EnsureWalMode(fresh);
+}
+
+template <typename Fill>
+Status MakeInPlace(const std::string& path, const Fill& fill) {
+  if (access(path.c_str(), F_OK) == 0) return Status(Code::kInvalid, path + " is there already");
+  std::string fresh = path + "-new";
+  RemoveDatabase(fresh);
+  Status status = fill(fresh);
+  if (status.ok()) status = Install(fresh, path);
+  if (!status.ok()) RemoveDatabase(fresh);
+  return status;
+}
+
+}  // namespace
+
+Status CreateDatabase(const std::string& path) { return MakeInPlace(path, Make); }
+
+Status CopyDatabase(const std::string& from, const std::string& path) {
+  if (access(from.c_str(), R_OK) != 0) return SystemFailure("reading", from);
+  return MakeInPlace(path, [&](const std::string& fresh) { return Copy(from, fresh); });
+}
+
+Status EnsureWalMode(const std::string& path) {
+  uint8_t header[20]{};
+  {
+    std::ifstream file(path, std::ios::binary);
+    if (!file) return Status(Code::kNotFound, path + ": no such database");
+    file.read(reinterpret_cast<char*>(header), sizeof header);
+    if (file && header[18] == kWalMode && header[19] == kWalMode) return OkStatus();
+    if (file.gcount() != 0 && std::memcmp(header, "SQLite format 3", 16) != 0) {
+      return Status(Code::kInvalid, path + " is not an SQLite database");
+    }
+  }
+  Result<SqlConnection> db = OpenPlain(path, SQLITE_OPEN_READWRITE);
+  if (!db.ok()) return db.status();
+  if (header[0] == 0) return Run(db->get(), "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; VACUUM;", path);
+  return Run(db->get(), "PRAGMA journal_mode=WAL", path);
+}
+
+Status EndWal(const std::string& path) {
+  Result<SqlConnection> db = OpenPlain(path, SQLITE_OPEN_READWRITE);
+  if (!db.ok()) return db.status();
+  return Run(db->get(), "SELECT count(*) FROM sqlite_schema", path);
+}
+
+Result<Fingerprint> FingerprintOf(const std::string& path) {
+  struct stat st;
+  if (stat(path.c_str(), &st) != 0) return SystemFailure("looking at", path);
+#if defined(__APPLE__)
+  timespec modified = st.st_mtimespec;
+#else
+  timespec modified = st.st_mtim;
+#endif
+  return Fingerprint{static_cast<uint64_t>(st.st_size), int64_t{modified.tv_sec} * 1'000'000'000 + modified.tv_nsec};
+}
+
+Result<std::optional<uint64_t>> WalBytesOf(const std::string& path) {
+  struct stat st;
+  std::string wal = path + "-wal";
+  if (stat(wal.c_str(), &st) == 0) return std::optional<uint64_t>(static_cast<uint64_t>(st.st_size));
+  if (errno == ENOENT) return std::optional<uint64_t>();
+  return SystemFailure("looking at", wal);
+}
+
+}  // namespace turso
