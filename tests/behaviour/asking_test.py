@@ -138,11 +138,11 @@ class Asking(BehaviourTest):
             )
         self.db.execute("INSERT INTO t VALUES(1)")
         revision = self.one("SELECT turso_revision()")
-        self.assertEqual(1, self.one(f"PRAGMA turso_wait='{revision} 5000'", db=other))
+        self.assertEqual("1", self.one(f"PRAGMA turso_wait='{revision} 5000'", db=other))
         self.assertEqual(
             self.one("SELECT count(*) FROM t"), self.one("SELECT count(*) FROM t", db=other)
         )
-        self.assertEqual(1, self.one(f"PRAGMA turso_wait='{revision}'", db=other))
+        self.assertEqual("1", self.one(f"PRAGMA turso_wait='{revision}'", db=other))
 
     def test_turso_wait_ends_at_its_deadline(self):
         other = self.open(self.replica(self.server, "other", sync_interval="off"))
@@ -152,7 +152,7 @@ class Asking(BehaviourTest):
         began = time.monotonic()
         self.assertEqual(0, self.one("SELECT turso_wait(?, 400)", (revision,), db=other))
         self.assertTrue(0.3 < time.monotonic() - began < 1.5, time.monotonic() - began)
-        self.assertEqual(0, self.one(f"PRAGMA turso_wait='{revision} 100'", db=other))
+        self.assertEqual("0", self.one(f"PRAGMA turso_wait='{revision} 100'", db=other))
         self.server.resume()
 
     def test_turso_wait_for_nonsense_is_an_error(self):
@@ -160,16 +160,16 @@ class Asking(BehaviourTest):
             self.fails(self.db.execute, "SELECT turso_wait(?, 100)", (revision,))
 
     def test_turso_lag(self):
-        for answer in self.both("turso_lag"):
-            self.assertIsInstance(answer, int)
-            self.assertTrue(0 <= answer < 2000, answer)
+        for answer, kind in zip(self.both("turso_lag"), (str, str, int, int)):
+            self.assertIsInstance(answer, kind)  # A PRAGMA of a VFS can only answer text.
+            self.assertTrue(0 <= int(answer) < 2000, answer)
         time.sleep(1.5)
         self.assertLess(
             self.one("SELECT turso_lag()"), 1500, "a follower hears from the primary once a second"
         )
 
     def test_turso_last_error(self):
-        self.assertEqual({None}, set(self.both("turso_last_error")))
+        self.assertEqual(["", "", None, None], self.both("turso_last_error"))
         self.server.kill()
         time.sleep(0.3)
         quick = self.open(self.app.with_options(timeout="1s"))

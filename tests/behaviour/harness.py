@@ -50,8 +50,10 @@ def _collect_log(_context, code, text):
 
 
 libsqlite3 = ctypes.CDLL("libsqlite3.so.0")
-if "sqlite3" not in sys.modules:
-    libsqlite3.sqlite3_config(_SQLITE_CONFIG_LOG, _collect_log, None)
+libsqlite3.sqlite3_shutdown()  # It was initialized if somebody imported sqlite3 before us.
+if libsqlite3.sqlite3_config(_SQLITE_CONFIG_LOG, _collect_log, None) != 0:
+    raise AssertionError("SQLite is in use already: import harness earlier")
+libsqlite3.sqlite3_initialize()
 
 import sqlite3  # noqa: E402  (see above)
 

@@ -104,7 +104,7 @@ def plain_databases_are_as_before(directory, entry_point):
             name,
         ), "the default VFS is another one"
     else:
-        assert default_vfs_name() == "turso", default_vfs_name()
+        assert default_vfs_name().startswith("turso"), default_vfs_name()
     after = use_everything_plain(os.path.join(directory, "after"))
     assert before == after, f"{before}\n{after}"
     assert threads() == tasks, f"{threads()} threads, {tasks} before"
@@ -125,7 +125,7 @@ def the_second_load_may_make_it_the_default():
     load_extension()
     assert default_vfs_name() == "unix", default_vfs_name()
     load_extension("sqlite3_tursovfs_default_init")
-    assert default_vfs_name() == "turso", default_vfs_name()
+    assert default_vfs_name().startswith("turso"), default_vfs_name()
 
 
 def loading_and_using_plain_files_forks_well(directory):
@@ -388,11 +388,11 @@ def loads_in_a_thread(replica):
     thread = threading.Thread(target=load_extension)
     thread.start()
     thread.join()
-    tasks = threads()
+    wait_until(lambda: threads() == 1, timeout=5, what="the loading thread to end")
     db = sqlite3.connect(replica.uri(), uri=True)
     assert db.execute("SELECT count(*) FROM t").fetchall() == [(1,)]
     db.close()
-    wait_until(lambda: threads() == tasks, timeout=1, what="our threads to end")
+    wait_until(lambda: threads() == 1, timeout=1, what="our threads to end")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def a_stale_transaction_is_refused(given):
     rows(two, "SELECT turso_sync()")
     two.execute("BEGIN")
     rows(two, "SELECT * FROM accounts")
-    one.execute("UPDATE accounts SET balance = balance")
+    one.execute("UPDATE accounts SET balance = balance + 0.0 WHERE id = 0")
     code = code_of(two.execute, "UPDATE accounts SET balance = 0")
     assert code in (apsw.SQLITE_BUSY, apsw.SQLITE_BUSY_SNAPSHOT), code
     assert code_of(two.execute, "UPDATE accounts SET balance = 0") == apsw.SQLITE_BUSY_SNAPSHOT
