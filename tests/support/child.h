@@ -6,6 +6,9 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#if defined(__linux__)
+#include <sys/prctl.h>
+#endif
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +26,9 @@ pid_t Fork(Body body) {
   std::fflush(nullptr);
   const pid_t pid = ::fork();
   if (pid != 0) return pid;
+#if defined(__linux__)
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
   const int status = body();
   std::fflush(nullptr);
   ::_exit(::testing::Test::HasFailure() ? kChildFailed : status);

@@ -151,6 +151,8 @@ Status LetSqliteRecover(const std::string& path) {
   return Check("recovering " + path, rc);
 }
 
+}  // namespace
+
 Status LockWrite(HostWalFiles* files) {
   const Instant deadline = Instant::Now() + kLockDeadline;
   // The locks live in the wal-index's file, which the first mapping opens.
@@ -163,8 +165,6 @@ Status LockWrite(HostWalFiles* files) {
     ::usleep(kLockPauseMicroseconds);
   }
 }
-
-}  // namespace
 
 Result<WalIndexHeader> ApplyLocked(HostWalFiles* files, const PageSet& pages,
                                    const ApplyOptions& options, WalFiles* through) {

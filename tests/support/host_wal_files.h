@@ -49,6 +49,9 @@ class HostWalFiles : public WalFiles {
   std::unique_ptr<File> wal_;
 };
 
+// Takes WRITE, waiting up to ten seconds for it.
+Status LockWrite(HostWalFiles* files);
+
 // Apply() with WRITE taken (waiting up to ten seconds for it) and given back. Where SQLite must
 // recover first, a connection of its own does. `through` forwards to `files`, and is what Apply()
 // gets; null for `files` itself.

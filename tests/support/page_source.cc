@@ -74,7 +74,8 @@ std::string CheckWorkload(Connection* db, int64_t* txn) {
 }
 
 PageSource::PageSource(const std::string& path, uint32_t page_size) : db_(path) {
-  CreateWorkload(&db_, page_size);
+  db_.Run("PRAGMA wal_autocheckpoint=0");
+  if (db_.Int("SELECT count(*) FROM sqlite_schema") == 0) CreateWorkload(&db_, page_size);
   Result<std::unique_ptr<HostWalFiles>> files = HostWalFiles::Open(path);
   EXPECT_TRUE(files.ok()) << files.status().text();
   files_ = std::move(*files);

@@ -32,7 +32,7 @@ std::string CheckWorkload(Connection* db, int64_t* txn);
 
 class PageSource {
  public:
-  // Makes the database; nothing of that is in the first Take().
+  // Makes the database, or goes on with it; nothing of what it has is in the first Take().
   PageSource(const std::string& path, uint32_t page_size);
 
   Connection* db() { return &db_; }
