@@ -109,7 +109,8 @@ std::optional<ByteView> UnitAt(ByteView file, uint64_t offset) {
 
 bool UnitBehind(ByteView file, uint64_t offset) {
   std::string_view text = AsText(file);
-  for (size_t at = text.find(kUnitMagic, offset); at != text.npos; at = text.find(kUnitMagic, at + 1)) {
+  for (size_t at = text.find(kUnitMagic, offset); at != text.npos;
+       at = text.find(kUnitMagic, at + 1)) {
     if (UnitAt(file, at)) return true;
   }
   return false;
@@ -117,12 +118,14 @@ bool UnitBehind(ByteView file, uint64_t offset) {
 
 Status Lock(int fd, const std::string& path) {
   if (flock(fd, LOCK_EX | LOCK_NB) == 0) return OkStatus();
-  if (errno == EWOULDBLOCK) return Status(Code::kBusy, path + ": another process serves this database");
+  if (errno == EWOULDBLOCK)
+    return Status(Code::kBusy, path + ": another process serves this database");
   return Failure("locking", path);
 }
 
 // Writes a whole new log under another name, synced and locked. Returns its descriptor.
-Result<int> WriteNew(const std::string& path, const DatabaseId& id, const Bytes& records, uint64_t* size) {
+Result<int> WriteNew(const std::string& path, const DatabaseId& id, const Bytes& records,
+                     uint64_t* size) {
   int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) return Failure("creating", path);
   Bytes bytes = EncodeHeader(id);
@@ -178,7 +181,8 @@ Status CommitLog::ReadUnits(const Visitor& visit) {
   Result<Bytes> read = ReadAll(fd_, path_);
   if (!read.ok()) return read.status();
   ByteView file = *read;
-  if (file.size() < kHeaderBytes || std::memcmp(file.data(), kFileMagic.data(), kFileMagic.size()) != 0 ||
+  if (file.size() < kHeaderBytes ||
+      std::memcmp(file.data(), kFileMagic.data(), kFileMagic.size()) != 0 ||
       XXH3_64bits(file.data(), 32) != LoadBig64(&file[32])) {
     return Status(Code::kCorrupt, path_ + ": its header, at offset 0, is damaged");
   }
@@ -193,7 +197,8 @@ Status CommitLog::ReadUnits(const Visitor& visit) {
     if (!unit) break;
     std::optional<std::vector<LogRecord>> records = DecodeRecords(*unit);
     if (!records) {
-      return Status(Code::kCorrupt, path_ + ": the records at offset " + std::to_string(offset) + " make no sense");
+      return Status(Code::kCorrupt,
+                    path_ + ": the records at offset " + std::to_string(offset) + " make no sense");
     }
     for (const LogRecord& record : *records) TURSO_RETURN_IF_ERROR(visit(record));
     offset += kUnitHeaderBytes + unit->size();
@@ -206,8 +211,10 @@ Status CommitLog::ReadUnits(const Visitor& visit) {
       // The first unit came into being together with the file (CL1).
       return Status(Code::kCorrupt, path_ + ": damaged at offset " + std::to_string(offset));
     }
-    Log(LogLevel::kWarning, path_ + ": cut off a torn end of " + std::to_string(file.size() - offset) + " bytes");
-    if (ftruncate(fd_, static_cast<off_t>(offset)) != 0) return Failure("cutting off the torn end of", path_);
+    Log(LogLevel::kWarning,
+        path_ + ": cut off a torn end of " + std::to_string(file.size() - offset) + " bytes");
+    if (ftruncate(fd_, static_cast<off_t>(offset)) != 0)
+      return Failure("cutting off the torn end of", path_);
     if (fdatasync(fd_) != 0) return Failure("syncing", path_);
   }
   size_ = size_at_compaction_ = offset;
@@ -226,7 +233,8 @@ Status CommitLog::Write(const std::vector<LogRecord>& records) {
   if (status.ok()) status = WriteAll(fd_, size_, unit, path_);
   if (!status.ok()) {
     pending_.resize(kept);
-    // What was not synced and is cut off again cannot come back; if it cannot be cut off, nobody knows.
+    // What was not synced and is cut off again cannot come back; if it cannot be cut off, nobody
+    // knows.
     if (ftruncate(fd_, static_cast<off_t>(size_)) != 0 || fdatasync(fd_) != 0) broken_ = true;
     return status;
   }
@@ -251,7 +259,8 @@ Status CommitLog::Compact(const SnapshotRecord& snapshot) {
   Result<int> fd = WriteNew(fresh, id_, records, &size);
   if (!fd.ok()) return fd.status();
   Status status = FaultPoint("log:rename");
-  if (status.ok() && rename(fresh.c_str(), path_.c_str()) != 0) status = Failure("replacing", path_);
+  if (status.ok() && rename(fresh.c_str(), path_.c_str()) != 0)
+    status = Failure("replacing", path_);
   if (!status.ok()) {
     close(*fd);
     return status;

@@ -1,18 +1,20 @@
 // NAME.db-log: what the primary must not forget of one database, in a file that only grows until it
 // is compacted.
 //
-//   log    := header unit*                           Integers are big-endian.
-//   header := "TURSOLOG" | version u32 | 0 u32 | database id, 16 bytes | checksum u64       40 bytes
-//   unit   := "TLU1" | length u32 | checksum u64 | record*            as many bytes of records as `length` says
-//   record                                           src/primary/log_records.h
+//   log    := header unit*                                          Integers are big-endian.
+//   header := "TURSOLOG" | version u32 | 0 u32 | database id, 16 bytes | checksum u64
+//   unit   := "TLU1" | length u32 | checksum u64 | record*          `length` bytes of records
+//   record                                                          src/primary/log_records.h
 //
 // A checksum is the XXH3-64 of all before it in the header; of a unit, of its offset, its length
 // and its records.
-//   (CL1) A unit is written and synced before the next one is begun. So a crash can spoil the last one only: a unit
-//         that does not verify, with no unit that does behind it, is a torn end and is cut off. Any other is damage.
-//   (CL2) A commit is written here before a frame of it can be valid in the WAL; kAborted follows if it never was.
-//         Every other record says that the commit before it has happened.
-//   (CL3) Before the WAL is restarted, kResolved is written. So the last commit can always be looked up in the WAL.
+//   (CL1) A unit is written and synced before the next one is begun. So a crash can spoil the last
+//         one only: a unit that does not verify, with no unit that does behind it, is a torn end
+//         and is cut off. Any other is damage.
+//   (CL2) A commit is written here before a frame of it can be valid in the WAL; kAborted follows
+//         if it never was. Every other record says that the commit before it has happened.
+//   (CL3) Before the WAL is restarted, kResolved is written. So the last commit can always be
+//        looked up in the WAL.
 //   (CL4) The file is locked (flock) while it is open: one process serves a database.
 // Not for use by several threads at once.
 

@@ -18,7 +18,8 @@ namespace {
 constexpr uint8_t kWalMode = 2;
 
 Status SystemFailure(const std::string& doing, const std::string& path) {
-  return Status(errno == ENOSPC ? Code::kFull : Code::kIo, doing + " " + path + ": " + std::strerror(errno));
+  return Status(errno == ENOSPC ? Code::kFull : Code::kIo,
+                doing + " " + path + ": " + std::strerror(errno));
 }
 
 Status SqliteFailure(sqlite3* db, const std::string& path) {
@@ -85,7 +86,9 @@ Status Make(const std::string& fresh) {
   Result<SqlConnection> db = OpenPlain(fresh, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
   if (!db.ok()) return db.status();
   // VACUUM writes page 1 of a database that has nothing in it yet.
-  return Run(db->get(), "PRAGMA page_size=4096; PRAGMA auto_vacuum=NONE; PRAGMA journal_mode=WAL; VACUUM;", fresh);
+  return Run(db->get(),
+             "PRAGMA page_size=4096; PRAGMA auto_vacuum=NONE; PRAGMA journal_mode=WAL; VACUUM;",
+             fresh);
 }
 
 Status Copy(const std::string& from, const std::string& fresh) {
@@ -139,7 +142,8 @@ Status EnsureWalMode(const std::string& path) {
   }
   Result<SqlConnection> db = OpenPlain(path, SQLITE_OPEN_READWRITE);
   if (!db.ok()) return db.status();
-  if (header[0] == 0) return Run(db->get(), "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; VACUUM;", path);
+  if (header[0] == 0)
+    return Run(db->get(), "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; VACUUM;", path);
   return Run(db->get(), "PRAGMA journal_mode=WAL", path);
 }
 
@@ -157,13 +161,15 @@ Result<Fingerprint> FingerprintOf(const std::string& path) {
 #else
   timespec modified = st.st_mtim;
 #endif
-  return Fingerprint{static_cast<uint64_t>(st.st_size), int64_t{modified.tv_sec} * 1'000'000'000 + modified.tv_nsec};
+  return Fingerprint{static_cast<uint64_t>(st.st_size),
+                     int64_t{modified.tv_sec} * 1'000'000'000 + modified.tv_nsec};
 }
 
 Result<std::optional<uint64_t>> WalBytesOf(const std::string& path) {
   struct stat st;
   std::string wal = path + "-wal";
-  if (stat(wal.c_str(), &st) == 0) return std::optional<uint64_t>(static_cast<uint64_t>(st.st_size));
+  if (stat(wal.c_str(), &st) == 0)
+    return std::optional<uint64_t>(static_cast<uint64_t>(st.st_size));
   if (errno == ENOENT) return std::optional<uint64_t>();
   return SystemFailure("looking at", wal);
 }

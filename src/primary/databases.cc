@@ -17,12 +17,14 @@ constexpr size_t kNameMax = 64;
 }  // namespace
 
 bool IsDatabaseName(std::string_view name) {
-  constexpr std::string_view kAllowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+  constexpr std::string_view kAllowed =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
   return !name.empty() && name.size() <= kNameMax && name[0] != '.' &&
          name.find_first_not_of(kAllowed) == name.npos;
 }
 
-Result<std::unique_ptr<Databases>> Databases::Open(const std::string& directory, OnMissing on_missing) {
+Result<std::unique_ptr<Databases>> Databases::Open(const std::string& directory,
+                                                   OnMissing on_missing) {
   // The VFS knows databases by their full name, without symbolic links.
   char full[PATH_MAX];
   if (realpath(directory.c_str(), full) == nullptr) {
@@ -41,10 +43,13 @@ Databases::~Databases() {
   background_.Stop();
 }
 
-std::string Databases::PathOf(std::string_view name) const { return directory_ + "/" + std::string(name) + ".db"; }
+std::string Databases::PathOf(std::string_view name) const {
+  return directory_ + "/" + std::string(name) + ".db";
+}
 
 Result<std::shared_ptr<ServedDatabase>> Databases::Get(std::string_view name) {
-  if (!IsDatabaseName(name)) return Status(Code::kInvalid, "\"" + std::string(name) + "\" is no name of a database");
+  if (!IsDatabaseName(name))
+    return Status(Code::kInvalid, "\"" + std::string(name) + "\" is no name of a database");
   std::lock_guard lock(mutex_);
   if (stopped_) return Status(Code::kUnavailable, "the server is stopping");
   std::string key(name);
@@ -52,11 +57,13 @@ Result<std::shared_ptr<ServedDatabase>> Databases::Get(std::string_view name) {
   std::string path = PathOf(name);
   if (access(path.c_str(), F_OK) != 0) {
     if (errno != ENOENT) return Status(Code::kIo, path + ": " + std::strerror(errno));
-    if (on_missing_ == OnMissing::kRefuse) return Status(Code::kNotFound, "there is no database " + key);
+    if (on_missing_ == OnMissing::kRefuse)
+      return Status(Code::kNotFound, "there is no database " + key);
     TURSO_RETURN_IF_ERROR(CreateDatabase(path));
     Log(LogLevel::kInfo, "created " + path);
   }
-  Result<std::shared_ptr<ServedDatabase>> database = ServedDatabase::Open(path, &alarm_, &background_);
+  Result<std::shared_ptr<ServedDatabase>> database =
+      ServedDatabase::Open(path, &alarm_, &background_);
   if (database.ok()) databases_[key] = *database;
   return database;
 }

@@ -6,16 +6,18 @@
 //   counter     grows by one with every change, over all starts of the server
 //   epoch       random, new with every start
 //
-//   epochs   A [1 .. 7]   B [7 .. 7]   C [7 .. now]        the counters that each epoch has seen, both ends
+//   epochs   A [1 .. 7]   B [7 .. 7]   C [7 .. now]     the counters that each has seen
 //
-//   (HI1) A revision is known if its epoch is on the list and its counter within that epoch's range. Known
-//        revisions with the same counter have the same content. All others are unrelated: they come from another
-//        past, such as the one that a restored backup does not remember.
-//   (HI2) A page that differs between known revisions a < b has a counter above a's at b. So a page that was cut off
-//        and came back counts as changed.
-//   (HI3) Of each replica the highest commit number is kept, with its outcome. A committed one is never forgotten: a
-//        replica may ask years later. A refused one may be after a while: the request that it fences off has long
-//        ceased to travel, and its base is no longer the newest revision unless nothing was written since.
+//   (HI1) A revision is known if its epoch is on the list and its counter within that epoch's
+//        range. Known revisions with the same counter have the same content. All others are
+//        unrelated: they come from another past, such as the one that a restored backup does not
+//        remember.
+//   (HI2) A page that differs between known revisions a < b has a counter above a's at b. So a page
+//        that was cut off and came back counts as changed.
+//   (HI3) Of each replica the highest commit number is kept, with its outcome. A committed one is
+//        never forgotten: a replica may ask years later. A refused one may be after a while: the
+//        request that it fences off has long ceased to travel, and its base is no longer the newest
+//        revision unless nothing was written since.
 // Not for use by several threads at once.
 
 #ifndef TURSO_SRC_PRIMARY_HISTORY_H_

@@ -53,7 +53,8 @@ std::optional<uint64_t> LeaseTable::Ask(const ReplicaId& holder, Tenure tenure, 
 std::optional<Duration> LeaseTable::Renew(const ReplicaId& holder, uint64_t fence, Instant now) {
   if (!lease_ || lease_->holder != holder || lease_->fence != fence) return std::nullopt;
   // A lease that ran out while nobody else wanted it goes on as if it had not.
-  if (OthersWait(holder, now) && (!Live(now) || now >= lease_->since + kTenureMax)) return std::nullopt;
+  if (OthersWait(holder, now) && (!Live(now) || now >= lease_->since + kTenureMax))
+    return std::nullopt;
   lease_->expires = Expiry(now);
   return lease_->expires - now;
 }
@@ -77,8 +78,9 @@ void LeaseTable::Forget(const ReplicaId& holder) {
 bool LeaseTable::held(Instant now) const { return Live(now); }
 
 size_t LeaseTable::waiting(Instant now) const {
-  return static_cast<size_t>(std::count_if(
-      queue_.begin(), queue_.end(), [now](const Waiter& waiter) { return now < waiter.place_until; }));
+  return static_cast<size_t>(
+      std::count_if(queue_.begin(), queue_.end(),
+                    [now](const Waiter& waiter) { return now < waiter.place_until; }));
 }
 
 std::optional<Instant> LeaseTable::NextChange(Instant now) const {

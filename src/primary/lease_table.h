@@ -5,9 +5,10 @@
 // Fairness only: a commit is decided by its base revision, whoever holds the lease.
 //   (L1) Fences only grow, also over restarts: the number of the start is in their upper half.
 //   (L2) While others wait, a holder keeps the lease at most kTenureMax, however often it renews.
-//   (L3) A waiter keeps its place for kPlaceKept after it last asked; a free lease goes to the first in the queue, or
-//        waits for it that long.
-//   (L4) The holder that asks again gets a new fence at once: one of its processes may have died with the old one.
+//   (L3) A waiter keeps its place for kPlaceKept after it last asked; a free lease goes to the
+//        first in the queue, or waits for it that long.
+//   (L4) The holder that asks again gets a new fence at once: one of its processes may have died
+//        with the old one.
 // A pure function of the calls and of the times that they name. Not for use by several threads at
 // once.
 

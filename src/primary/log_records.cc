@@ -40,7 +40,8 @@ class Writer {
     U64(static_cast<uint64_t>(fingerprint.modified_ns));
   }
 
-  // kind | counter | source u8 | replica | number | committed_at | db_size | before | after | hash | every_page | n u32 | page u32 * n
+  // kind | counter | source u8 | replica | number | committed_at | db_size | before | after | hash
+  // | every_page | n u32 | page u32 * n
   void operator()(const CommitRecord& r) {
     Begin(Kind::kCommit);
     U64(r.counter);
@@ -124,7 +125,8 @@ class Writer {
   Bytes* out_;
 };
 
-// Reads fields one after another; after the first that is not there, all are zero and ok() is false.
+// Reads fields one after another; after the first that is not there, all are zero and ok() is
+// false.
 class Reader {
  public:
   explicit Reader(ByteView bytes) : rest_(bytes) {}

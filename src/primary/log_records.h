@@ -1,7 +1,8 @@
 // What the primary's log says, record by record, and each record as bytes. src/primary/commit_log.h
 // says what they mean together.
 //
-//   record := kind u8 | fields       Integers are big-endian; log_records.cc has the fields, kind by kind.
+//   record := kind u8 | fields       Integers are big-endian; log_records.cc has the fields, kind
+//   by kind.
 //
 // Pure: bytes in, values out. Any thread.
 

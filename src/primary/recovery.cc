@@ -27,7 +27,8 @@ Status LogTail::Take(const LogRecord& record) {
   if (const auto* r = std::get_if<SnapshotRecord>(&record)) return TakeSnapshot(*r);
   if (const auto* r = std::get_if<CommitRecord>(&record)) return TakeCommit(*r);
   if (const auto* r = std::get_if<AbortedRecord>(&record)) {
-    if (!undecided_ || undecided_->counter != r->counter) return Misplaced("the end of a commit that it does not have");
+    if (!undecided_ || undecided_->counter != r->counter)
+      return Misplaced("the end of a commit that it does not have");
     Aborted(r->outcome);
     return OkStatus();
   }
@@ -35,7 +36,8 @@ Status LogTail::Take(const LogRecord& record) {
   if (const auto* r = std::get_if<RefusedRecord>(&record)) {
     history_.NoteCommit(r->replica, {r->number, Outcome::kRefused, 0, r->heard_of});
   } else if (const auto* resolved = std::get_if<ResolvedRecord>(&record)) {
-    if (resolved->counter != history_.counter()) return Misplaced("a revision that does not follow");
+    if (resolved->counter != history_.counter())
+      return Misplaced("a revision that does not follow");
     point_ = resolved->point;
     restart_follows_ = resolved->restart_follows;
   } else if (const auto* epoch = std::get_if<EpochRecord>(&record)) {
@@ -72,8 +74,8 @@ void LogTail::Happened() {
   if (!undecided_) return;
   AddCommit(*undecided_, &history_);
   if (undecided_->source == CommitSource::kReplica) {
-    history_.NoteCommit(undecided_->replica,
-                        {undecided_->number, Outcome::kCommitted, undecided_->counter, undecided_->committed_at});
+    history_.NoteCommit(undecided_->replica, {undecided_->number, Outcome::kCommitted,
+                                              undecided_->counter, undecided_->committed_at});
   }
   point_ = undecided_->after;
   restart_follows_ = false;
@@ -81,7 +83,8 @@ void LogTail::Happened() {
 }
 
 void LogTail::Aborted(Outcome outcome) {
-  // A refusal need not be remembered: the request died with the server that took it, and settling it refuses it.
+  // A refusal need not be remembered: the request died with the server that took it, and settling
+  // it refuses it.
   if (undecided_->source == CommitSource::kReplica && outcome == Outcome::kLost) {
     history_.NoteCommit(undecided_->replica,
                         {undecided_->number, Outcome::kLost, 0, undecided_->committed_at});
@@ -136,7 +139,8 @@ Result<Verdict> Judge(const LogTail& tail, const Evidence& evidence) {
     explained = evidence.fingerprint == tail.fingerprint();
   } else if (tail.restart_follows() && evidence.wal_bytes) {
     bool started = commit && evidence.wal_salts == commit->after.salts;
-    explained = *evidence.wal_bytes == 0 || started || FollowsRestart(evidence.wal_salts, point.salts);
+    explained =
+        *evidence.wal_bytes == 0 || started || FollowsRestart(evidence.wal_salts, point.salts);
   }
   if (explained) return verdict;
   verdict.foreign = Foreign::kAnything;

@@ -1,12 +1,12 @@
 // What became of a database since its log last spoke: told from the end of the log and from the WAL
 // as it is found.
 //
-//   the log ends with        the WAL has                        so the last commit    and another program
-//   a clean stop             nothing, file as it was            -                     did nothing
-//   a commit                 its frames, and they fit           happened              did nothing
-//   a commit                 less than them                     did not happen        did nothing
-//   anything                 frames behind what is explained    as above              wrote those frames
-//   anything                 nothing that the log explains      as the file shows     may have changed any page
+//   the log ends with   the WAL has                       so the last commit   another program
+//   a clean stop        nothing, file as it was           -                    did nothing
+//   a commit            its frames, and they fit          happened             did nothing
+//   a commit            less than them                    did not happen       did nothing
+//   anything            frames behind the explained ones  as above             wrote those frames
+//   anything            nothing that the log explains     as the file shows    may have changed all
 //
 // Pure, but for the questions that it asks through Evidence.
 

@@ -40,7 +40,8 @@ HttpResponse Response(unsigned status, std::shared_ptr<const std::string> body) 
 }
 
 HttpResponse Success(const Json& head) {
-  return Response(200, std::make_shared<const std::string>(MessageWriter(head, PageCodec::kRaw).Finish()));
+  return Response(
+      200, std::make_shared<const std::string>(MessageWriter(head, PageCodec::kRaw).Finish()));
 }
 
 AnswerDone Later(Respond respond) {
@@ -49,7 +50,8 @@ AnswerDone Later(Respond respond) {
   };
 }
 
-// The fields of one request, as the calls want them. The first that is missing or wrong is remembered.
+// The fields of one request, as the calls want them. The first that is missing or wrong is
+// remembered.
 class Fields {
  public:
   explicit Fields(const Json& head) : head_(head) {}
@@ -78,7 +80,8 @@ class Fields {
   Duration Milliseconds(const char* name) { return milliseconds(Number(name, 86'400'000)); }
   PageCodec Codec() {
     std::string name = Text("codec");
-    if (name != "raw" && name != "lz4") Note(Status(Code::kInvalid, "codec \"" + name + "\" is not known"));
+    if (name != "raw" && name != "lz4")
+      Note(Status(Code::kInvalid, "codec \"" + name + "\" is not known"));
     return name == "lz4" ? PageCodec::kLz4 : PageCodec::kRaw;
   }
   std::vector<PageNo> Pages(const char* name) {
@@ -184,7 +187,8 @@ void Commit(Request request) {
   uint32_t page_size = request.fields.Number32("page_size");
   uint32_t db_size = request.fields.Number32("db_size");
   if (!request.Complete()) return;
-  if (!IsPageSize(page_size)) return request.Fail(Status(Code::kInvalid, "page_size is impossible"));
+  if (!IsPageSize(page_size))
+    return request.Fail(Status(Code::kInvalid, "page_size is impossible"));
   commit.pages = PageSet(page_size);
   commit.pages.set_db_size(db_size);
   Status status = request.message.ForEachPage([&](PageNo page, ByteView image) {
@@ -237,9 +241,10 @@ void Fetch(Request request) {
   if (!request.Complete()) return;
   Result<PagePart> part = request.database->Fetch(pages);
   if (!part.ok()) return request.Fail(part.status());
-  MessageWriter writer(
-      {{"revision", part->revision.text()}, {"page_size", part->page_size}, {"db_size", part->db_size}}, codec,
-      part->page_size);
+  MessageWriter writer({{"revision", part->revision.text()},
+                        {"page_size", part->page_size},
+                        {"db_size", part->db_size}},
+                       codec, part->page_size);
   for (size_t i = 0; i < part->numbers.size(); i++) writer.Add(part->numbers[i], part->image(i));
   request.respond(Response(200, std::make_shared<const std::string>(writer.Finish())));
 }
@@ -275,14 +280,15 @@ HttpResponse ReplicaApi::Failure(const Status& status) {
   // A text from outside may not be UTF-8, which a head has to be.
   std::string printable = Json(status.text()).dump(-1, ' ', false, Json::error_handler_t::replace);
   head["message"] = Json::parse(printable, nullptr, false);
-  return Response(refusal.status,
-                  std::make_shared<const std::string>(MessageWriter(head, PageCodec::kRaw).Finish()));
+  return Response(refusal.status, std::make_shared<const std::string>(
+                                      MessageWriter(head, PageCodec::kRaw).Finish()));
 }
 
-void ReplicaApi::Handle(std::string_view database, std::string_view call, Access access, ByteView body,
-                        Respond respond) {
+void ReplicaApi::Handle(std::string_view database, std::string_view call, Access access,
+                        ByteView body, Respond respond) {
   auto fail = [&](Code code, const std::string& text) { respond(Failure(Status(code, text))); };
-  auto it = std::find_if(std::begin(kCalls), std::end(kCalls), [&](const CallHandler& c) { return c.name == call; });
+  auto it = std::find_if(std::begin(kCalls), std::end(kCalls),
+                         [&](const CallHandler& c) { return c.name == call; });
   if (it == std::end(kCalls)) return fail(Code::kNotFound, "there is no call " + std::string(call));
   if (access == Access::kNone) return fail(Code::kDenied, "the token is missing or not known here");
   if (access == Access::kRead && it->needs == Access::kWrite) {

@@ -19,7 +19,8 @@ constexpr Duration kForeignWait = milliseconds(500);
 // For WRITE, against a transaction of the server's SQL.
 constexpr Duration kWriteWait = seconds(2);
 constexpr uint32_t kCheckpointFrames = 1000;
-// Beyond this, commits wait for the checkpoint: else a steady stream of them would let the WAL grow for ever.
+// Beyond this, commits wait for the checkpoint: else a steady stream of them would let the WAL grow
+// for ever.
 constexpr uint32_t kCheckpointNowFrames = 8000;
 constexpr uint64_t kLogBytesMax = uint64_t{16} << 20;
 constexpr int64_t kRefusedKeptSeconds = int64_t{30} * 24 * 3600;
@@ -43,7 +44,8 @@ ServedDatabase::ServedDatabase(std::string path, Alarm* alarm, Alarm* background
 // ---- Common ground
 
 Status ServedDatabase::Ready(Lock* lock) {
-  bool decided = changed_.wait_for(*lock, kCommitDecidedMax, [&] { return phase_ != SqlPhase::kCommitting; });
+  bool decided =
+      changed_.wait_for(*lock, kCommitDecidedMax, [&] { return phase_ != SqlPhase::kCommitting; });
   if (!failure_.ok()) return failure_;
   if (stopped_) return Unavailable(path_, "the server is stopping");
   if (!decided) return Unavailable(path_, "a commit does not come to its end");
@@ -121,7 +123,8 @@ Status ServedDatabase::TakeForeignChange(const WalIndexHeader& header) {
   return OkStatus();
 }
 
-CommitRecord ServedDatabase::NewCommit(CommitSource source, const PageSet& pages, const FramePlan& frames) const {
+CommitRecord ServedDatabase::NewCommit(CommitSource source, const PageSet& pages,
+                                       const FramePlan& frames) const {
   CommitRecord commit;
   commit.counter = history_.counter() + 1;
   commit.source = source;
@@ -206,7 +209,8 @@ Result<Committed> ServedDatabase::Commit(const PageCommit& commit) {
   TURSO_RETURN_IF_ERROR(Ready(&lock));
   if (std::optional<Result<Committed>> before = AnsweredBefore(commit)) return *before;
   if (!BaseIsNewest(commit)) {
-    return Refuse(commit, "the primary is at " + history_.head().text() + ", the commit is based on " + commit.base);
+    return Refuse(commit, "the primary is at " + history_.head().text() +
+                              ", the commit is based on " + commit.base);
   }
   Status status = TakeWrite(&lock, commit);
   // While it waited, the same request may have come a second time and been served.
@@ -220,12 +224,14 @@ Result<Committed> ServedDatabase::Commit(const PageCommit& commit) {
   if (!lent_) files_->Unlock(WalLock::kWrite, 1);
   if (status.code() == Code::kBusy) {
     status = ReadByCheckpointer();
-    if (status.ok()) status = Status(Code::kUnavailable, path_ + ": its wal-index is being recovered");
+    if (status.ok())
+      status = Status(Code::kUnavailable, path_ + ": its wal-index is being recovered");
   }
   if (status.code() == Code::kConflict) return Refuse(commit, status.text());
   if (!status.ok()) return status;
   counts_.page_commits++;
-  Committed committed{history_.head(), leases_.Committed(commit.replica, commit.fence, Instant::Now())};
+  Committed committed{history_.head(),
+                      leases_.Committed(commit.replica, commit.fence, Instant::Now())};
   if (committed.lease_ended) {
     changed_.notify_all();
     WakeLeases(Instant{0});
@@ -248,7 +254,8 @@ Status ServedDatabase::TakeWrite(Lock* lock, const PageCommit& commit) {
     changed_.wait_for(*lock, milliseconds(1));
     if (!failure_.ok()) return failure_;
     if (stopped_) return Unavailable(path_, "the server is stopping");
-    if (!BaseIsNewest(commit)) return Status(Code::kConflict, "the primary has moved on to " + history_.head().text());
+    if (!BaseIsNewest(commit))
+      return Status(Code::kConflict, "the primary has moved on to " + history_.head().text());
   }
 }
 
@@ -256,7 +263,8 @@ Status ServedDatabase::CheckAndWrite(const PageCommit& commit) {
   Result<WalIndexHeader> header = ReadHeader();
   if (!header.ok()) return header.status();
   if (!Expected(*header)) TURSO_RETURN_IF_ERROR(TakeForeignChange(*header));
-  if (!BaseIsNewest(commit)) return Status(Code::kConflict, "the primary has moved on to " + history_.head().text());
+  if (!BaseIsNewest(commit))
+    return Status(Code::kConflict, "the primary has moved on to " + history_.head().text());
   Bytes page1(page_size_);
   TURSO_RETURN_IF_ERROR(ReadImage({1}, page1));
   TURSO_RETURN_IF_ERROR(CheckPages(commit.pages, page1, history_.db_size()));
@@ -300,7 +308,8 @@ Result<Settled> ServedDatabase::Settle(const ReplicaId& replica, uint64_t number
   TURSO_RETURN_IF_ERROR(Ready(&lock));
   const LatestCommit* latest = history_.FindCommit(replica);
   if (latest != nullptr && number < latest->number) {
-    return Status(Code::kInvalid, "commit " + std::to_string(number) + " is settled long since: the latest is " +
+    return Status(Code::kInvalid, "commit " + std::to_string(number) +
+                                      " is settled long since: the latest is " +
                                       std::to_string(latest->number));
   }
   if (latest != nullptr && number == latest->number) {
@@ -308,8 +317,10 @@ Result<Settled> ServedDatabase::Settle(const ReplicaId& replica, uint64_t number
       return Settled{Outcome::kCommitted, history_.RevisionAt(latest->counter)};
     }
     if (latest->outcome == Outcome::kLost) {
-      return Unavailable(path_, "what became of this commit is not known: after a crash, another program changed the "
-                                "database before the server was started again");
+      return Unavailable(
+          path_,
+          "what became of this commit is not known: after a crash, another program changed the "
+          "database before the server was started again");
     }
   } else {
     history_.NoteCommit(replica, {number, Outcome::kRefused, 0, UnixNow()});
@@ -365,7 +376,8 @@ void ServedDatabase::Checkpoint() {
   if (!status.ok()) return Log(LogLevel::kWarning, "checkpointing: " + status.text());
   std::lock_guard lock(checkpointer_mutex_);
   if (!checkpointer_) return;
-  int code = sqlite3_wal_checkpoint_v2(checkpointer_.get(), "main", SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  int code = sqlite3_wal_checkpoint_v2(checkpointer_.get(), "main", SQLITE_CHECKPOINT_PASSIVE,
+                                       nullptr, nullptr);
   if (code != SQLITE_OK && code != SQLITE_BUSY) {
     Log(LogLevel::kWarning, "checkpointing " + path_ + ": " + sqlite3_errmsg(checkpointer_.get()));
   }

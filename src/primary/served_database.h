@@ -1,19 +1,22 @@
 // One database of the server: takes commits from replicas as pages and from its own SQL connections
 // through the gate of the VFS, and knows for every page the revision that last changed it.
 //
-//   PATH       an ordinary SQLite database in WAL mode; while it is served, SQLite's -wal and -shm beside it
+//   PATH       an ordinary SQLite database in WAL mode; while it is served, -wal and -shm beside it
 //   PATH-log   what must not be forgotten: src/primary/commit_log.h
 //
-//   A commit: base checked -> WRITE -> logged and synced -> frames written and synced -> published -> answered
+//   base checked -> WRITE -> logged, synced -> frames written, synced -> published -> answered
 //
 // Invariants.
-//   (D1) A revision is published, and a commit answered, after its record and its frames are on disk.
+//   (D1) A revision is published, and a commit answered, after its record and its frames are on
+//        disk.
 //   (D2) A commit id commits once. Every answer about it, now or after a crash, says the same.
-//   (D3) Pages of one answer are of one revision. Reading them takes no lock of SQLite's, and so disturbs nobody: WAL
-//        and database file change only by commits and restarts of this process, which all pass through mutex_.
-//   (D4) When a file operation fails after the commit was logged, nobody knows whether it happened: the database
-//        answers kUnavailable from then on, and the WAL tells at the next start.
-//   (D5) A change by another program, against the rules or while the server was down, becomes a revision of its own.
+//   (D3) Pages of one answer are of one revision. Reading them takes no lock of SQLite's, and so
+//        disturbs nobody: WAL and database file change only by commits and restarts of this
+//        process, which all pass through mutex_.
+//   (D4) When a file operation fails after the commit was logged, nobody knows whether it happened:
+//        the database answers kUnavailable from then on, and the WAL tells at the next start.
+//   (D5) A change by another program, against the rules or while the server was down, becomes a
+//        revision of its own.
 // Any thread. `done` functions are called without a lock held, exactly once.
 
 #ifndef TURSO_SRC_PRIMARY_SERVED_DATABASE_H_

@@ -55,7 +55,8 @@ std::optional<int> ServedDatabase::Compare(const std::string& a, const std::stri
 // ---- Pages
 
 Status ServedDatabase::ReadImage(PageNo page, MutableByteView out) {
-  // A restart leaves page numbers of the new log in the index before its header says so; the file has everything.
+  // A restart leaves page numbers of the new log in the index before its header says so; the file
+  // has everything.
   if (restart_follows_ || head_.frames == 0) {
     return files_->ReadDatabase(uint64_t{page.value - 1} * page_size_, out);
   }
@@ -70,13 +71,15 @@ Result<PagePart> ServedDatabase::ReadPart(const std::vector<PageNo>& pages) {
   part.numbers = pages;
   part.images.resize(pages.size() * page_size_);
   for (size_t i = 0; i < pages.size(); i++) {
-    TURSO_RETURN_IF_ERROR(ReadImage(pages[i], MutableByteView(part.images).subspan(i * page_size_, page_size_)));
+    TURSO_RETURN_IF_ERROR(
+        ReadImage(pages[i], MutableByteView(part.images).subspan(i * page_size_, page_size_)));
   }
   counts_.pages_sent += pages.size();
   return part;
 }
 
-Result<PagePart> ServedDatabase::ReadChanges(std::optional<uint64_t> since, PageNo after, size_t bytes_max) {
+Result<PagePart> ServedDatabase::ReadChanges(std::optional<uint64_t> since, PageNo after,
+                                             size_t bytes_max) {
   // Every counter is above 0. One more than fits tells whether something is left.
   const size_t pages_max = std::max<size_t>(1, bytes_max / page_size_);
   std::vector<PageNo> pages = history_.ChangedSince(since.value_or(0), after, pages_max + 1);
@@ -94,13 +97,16 @@ Result<PagePart> ServedDatabase::ReadChanges(std::optional<uint64_t> since, Page
 Result<PagePart> ServedDatabase::Read(PageNo after, uint32_t limit) {
   Lock lock(mutex_);
   TURSO_RETURN_IF_ERROR(Ready(&lock));
-  const uint32_t pages_max = std::clamp<uint32_t>(limit, 1, static_cast<uint32_t>(kPartBytes / page_size_));
+  const uint32_t pages_max =
+      std::clamp<uint32_t>(limit, 1, static_cast<uint32_t>(kPartBytes / page_size_));
   std::vector<PageNo> pages;
-  for (uint32_t page = after.value + 1; page <= history_.db_size() && pages.size() < pages_max; page++) {
+  for (uint32_t page = after.value + 1; page <= history_.db_size() && pages.size() < pages_max;
+       page++) {
     pages.push_back({page});
   }
   Result<PagePart> part = ReadPart(pages);
-  if (part.ok() && !pages.empty() && pages.back().value < history_.db_size()) part->next_after = pages.back();
+  if (part.ok() && !pages.empty() && pages.back().value < history_.db_size())
+    part->next_after = pages.back();
   return part;
 }
 
@@ -108,7 +114,8 @@ Result<PagePart> ServedDatabase::Fetch(const std::vector<PageNo>& wanted) {
   Lock lock(mutex_);
   TURSO_RETURN_IF_ERROR(Ready(&lock));
   if (wanted.size() > kPartBytes / page_size_) {
-    return Status(Code::kInvalid, "more than " + std::to_string(kPartBytes / page_size_) + " pages at once");
+    return Status(Code::kInvalid,
+                  "more than " + std::to_string(kPartBytes / page_size_) + " pages at once");
   }
   std::vector<PageNo> pages;
   for (PageNo page : wanted) {
@@ -127,7 +134,8 @@ void ServedDatabase::Pull(const PullRequest& request, AnswerDone done) {
     std::optional<RevisionId> revision = RevisionId::Parse(request.since);
     if (revision) since = history_.Find(*revision);
     if (!since) {
-      status = Status(Code::kConflict, "revision " + request.since + " is not of this database's history");
+      status = Status(Code::kConflict,
+                      "revision " + request.since + " is not of this database's history");
     }
   }
   if (!status.ok()) {
@@ -145,8 +153,8 @@ void ServedDatabase::Pull(const PullRequest& request, AnswerDone done) {
   });
 }
 
-void ServedDatabase::AnswerPull(Lock lock, const PullRequest& request, std::optional<uint64_t> since,
-                                const AnswerDone& done) {
+void ServedDatabase::AnswerPull(Lock lock, const PullRequest& request,
+                                std::optional<uint64_t> since, const AnswerDone& done) {
   const AnswerKey key{since.value_or(0), !since, request.codec};
   if (request.after.value == 0) {
     if (auto it = encoded_.find(key); it != encoded_.end()) {
@@ -159,7 +167,8 @@ void ServedDatabase::AnswerPull(Lock lock, const PullRequest& request, std::opti
   lock.unlock();
   if (!part.ok()) return done(Status(Code::kUnavailable, part.status().text()));
   auto answer = Shared(Encode({{"next_after_page", part->next_after.value}}, request.codec, *part));
-  if (request.after.value == 0 && part->next_after.value == 0 && answer->size() <= kSharedAnswerBytes) {
+  if (request.after.value == 0 && part->next_after.value == 0 &&
+      answer->size() <= kSharedAnswerBytes) {
     lock.lock();
     if (history_.head() == part->revision) encoded_[key] = answer;
     lock.unlock();

@@ -1,4 +1,5 @@
-// The server's own SQL connections: writers like any replica, whose transactions pass here instead of the network.
+// The server's own SQL connections: writers like any replica, whose transactions pass here instead
+// of the network.
 
 #include <cstring>
 
@@ -58,7 +59,8 @@ Status ServedDatabase::Commit(WalFiles* /*files*/, const PageSet& pages, const F
                               const Interrupted& /*interrupted*/) {
   Lock lock(mutex_);
   if (!failure_.ok()) return failure_;
-  if (phase_ != SqlPhase::kEntered) return Status(Code::kConflict, path_ + ": a commit without a lease");
+  if (phase_ != SqlPhase::kEntered)
+    return Status(Code::kConflict, path_ + ": a commit without a lease");
   CommitRecord commit = NewCommit(CommitSource::kSql, pages, frames);
   Status status = LogCommit(commit);
   if (!status.ok()) return Status(log_->broken() ? Code::kIo : status.code(), status.text());
@@ -79,7 +81,8 @@ void ServedDatabase::Leave(WalFiles* /*files*/) {
       counts_.sql_commits++;
     } else {
       // Its header may be in the file without being counted, and come to life in a recovery.
-      Fail(header.ok() ? Status(Code::kIo, "SQLite could not finish a commit that was logged") : header.status());
+      Fail(header.ok() ? Status(Code::kIo, "SQLite could not finish a commit that was logged")
+                       : header.status());
     }
   }
   phase_ = SqlPhase::kNone;

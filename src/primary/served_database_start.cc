@@ -32,10 +32,14 @@ class ObservedFiles : public WalFiles {
  public:
   explicit ObservedFiles(std::unique_ptr<WalFiles> files) : files_(std::move(files)) {}
 
-  Status ReadDatabase(uint64_t offset, MutableByteView out) override { return files_->ReadDatabase(offset, out); }
+  Status ReadDatabase(uint64_t offset, MutableByteView out) override {
+    return files_->ReadDatabase(offset, out);
+  }
   Result<uint64_t> DatabaseSize() override { return files_->DatabaseSize(); }
   Status SyncDatabase() override { return files_->SyncDatabase(); }
-  Status ReadWal(uint64_t offset, MutableByteView out) override { return files_->ReadWal(offset, out); }
+  Status ReadWal(uint64_t offset, MutableByteView out) override {
+    return files_->ReadWal(offset, out);
+  }
   Status WriteWal(uint64_t offset, ByteView bytes) override {
     TURSO_RETURN_IF_ERROR(FaultPoint("wal:write"));
     return files_->WriteWal(offset, bytes);
@@ -45,7 +49,9 @@ class ObservedFiles : public WalFiles {
     return files_->SyncWal();
   }
   Result<uint64_t> WalSize() override { return files_->WalSize(); }
-  Result<volatile uint8_t*> MapIndex(int block, Extend extend) override { return files_->MapIndex(block, extend); }
+  Result<volatile uint8_t*> MapIndex(int block, Extend extend) override {
+    return files_->MapIndex(block, extend);
+  }
   Result<bool> TryLock(WalLock first, int count) override { return files_->TryLock(first, count); }
   void Unlock(WalLock first, int count) override { files_->Unlock(first, count); }
   void Barrier() override {
@@ -58,7 +64,8 @@ class ObservedFiles : public WalFiles {
 };
 
 Status SqliteFailure(sqlite3* db, const std::string& doing, const std::string& path) {
-  return Status(Code::kIo, doing + " " + path + ": " + (db == nullptr ? "out of memory" : sqlite3_errmsg(db)));
+  return Status(Code::kIo,
+                doing + " " + path + ": " + (db == nullptr ? "out of memory" : sqlite3_errmsg(db)));
 }
 
 }  // namespace
@@ -78,7 +85,8 @@ ServedDatabase::~ServedDatabase() {
 
 Result<SqlConnection> ServedDatabase::OpenConnection(SqlAccess access) {
   sqlite3* db = nullptr;
-  int flags = (access == SqlAccess::kWrite ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) | SQLITE_OPEN_FULLMUTEX;
+  int flags = (access == SqlAccess::kWrite ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) |
+              SQLITE_OPEN_FULLMUTEX;
   int code = sqlite3_open_v2(path_.c_str(), &db, flags, "turso");
   SqlConnection connection(db);
   if (code != SQLITE_OK) return SqliteFailure(db, "opening", path_);
@@ -90,7 +98,8 @@ Result<SqlConnection> ServedDatabase::OpenConnection(SqlAccess access) {
 }
 
 Status ServedDatabase::OpenFiles() {
-  if (RegisterVfs(Default::kNo) != SQLITE_OK) return Status(Code::kInvalid, "the VFS turso cannot be registered");
+  if (RegisterVfs(Default::kNo) != SQLITE_OK)
+    return Status(Code::kInvalid, "the VFS turso cannot be registered");
   TURSO_RETURN_IF_ERROR(RegisterGate(path_, this));
   gated_ = true;
   Result<SqlConnection> checkpointer = OpenConnection(SqlAccess::kWrite);
@@ -104,16 +113,18 @@ Status ServedDatabase::OpenFiles() {
   uint8_t raw[2];
   TURSO_RETURN_IF_ERROR(files_->ReadDatabase(16, raw));
   page_size_ = LoadBig16(raw) == 1 ? 65536 : LoadBig16(raw);
-  if (!IsPageSize(page_size_)) return Status(Code::kInvalid, path_ + ": no page size in its header");
+  if (!IsPageSize(page_size_))
+    return Status(Code::kInvalid, path_ + ": no page size in its header");
   return OkStatus();
 }
 
-// SQLite recovers the wal-index where that is needed; and a checkpoint by a connection that has read nothing does
-// nothing.
+// SQLite recovers the wal-index where that is needed; and a checkpoint by a connection that has
+// read nothing does nothing.
 Status ServedDatabase::ReadByCheckpointer() {
   std::lock_guard lock(checkpointer_mutex_);
   if (!checkpointer_) return Status(Code::kUnavailable, path_ + ": closed");
-  if (sqlite3_exec(checkpointer_.get(), "SELECT count(*) FROM sqlite_master", nullptr, nullptr, nullptr) != SQLITE_OK) {
+  if (sqlite3_exec(checkpointer_.get(), "SELECT count(*) FROM sqlite_master", nullptr, nullptr,
+                   nullptr) != SQLITE_OK) {
     return SqliteFailure(checkpointer_.get(), "reading", path_);
   }
   return OkStatus();
@@ -137,8 +148,8 @@ Status ServedDatabase::Start() {
 
   // The log's lock keeps other servers out, so it comes before anything is changed.
   LogTail tail;
-  Result<std::unique_ptr<CommitLog>> log =
-      CommitLog::Open(path_ + "-log", [&tail](const LogRecord& record) { return tail.Take(record); });
+  Result<std::unique_ptr<CommitLog>> log = CommitLog::Open(
+      path_ + "-log", [&tail](const LogRecord& record) { return tail.Take(record); });
   if (!log.ok() && log.status().code() != Code::kNotFound) return log.status();
   if (log.ok()) log_ = std::move(*log);
 
@@ -173,7 +184,8 @@ Status ServedDatabase::StartFresh(const WalIndexHeader& header) {
   return OkStatus();
 }
 
-Status ServedDatabase::StartFrom(LogTail* tail, const Evidence& found, const WalIndexHeader& header) {
+Status ServedDatabase::StartFrom(LogTail* tail, const Evidence& found,
+                                 const WalIndexHeader& header) {
   Evidence evidence = found;
   evidence.header = header;
   head_ = header;
@@ -185,10 +197,12 @@ Status ServedDatabase::StartFrom(LogTail* tail, const Evidence& found, const Wal
     if (!pages.ok()) return pages.status();
     return pages->Hash();
   };
-  evidence.pages_hash = [this](const std::vector<PageNo>& numbers, uint32_t db_size) -> Result<uint64_t> {
+  evidence.pages_hash = [this](const std::vector<PageNo>& numbers,
+                               uint32_t db_size) -> Result<uint64_t> {
     PageSet pages(page_size_);
     pages.set_db_size(db_size);
-    for (PageNo page : numbers) TURSO_RETURN_IF_ERROR(ReadImage(page, {pages.Slot(page), page_size_}));
+    for (PageNo page : numbers)
+      TURSO_RETURN_IF_ERROR(ReadImage(page, {pages.Slot(page), page_size_}));
     return pages.Hash();
   };
   Result<Verdict> verdict = Judge(*tail, evidence);
@@ -218,7 +232,8 @@ Status ServedDatabase::StartFrom(LogTail* tail, const Evidence& found, const Wal
     foreign.db_size = *db_size;
     foreign.after = point;
     if (verdict->foreign == Verdict::Foreign::kFrames) {
-      Result<PageSet> pages = CollectFrames(files_.get(), page_size_, verdict->foreign_base, {header.frames}, *db_size);
+      Result<PageSet> pages =
+          CollectFrames(files_.get(), page_size_, verdict->foreign_base, {header.frames}, *db_size);
       if (!pages.ok()) return pages.status();
       for (const auto& [page, image] : *pages) foreign.pages.push_back(page);
     } else {
@@ -283,18 +298,21 @@ Status ServedDatabase::Stop() {
   int code = SQLITE_OK;
   if (read.ok()) {
     std::lock_guard lock(checkpointer_mutex_);
-    code = sqlite3_wal_checkpoint_v2(checkpointer_.get(), "main", SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+    code = sqlite3_wal_checkpoint_v2(checkpointer_.get(), "main", SQLITE_CHECKPOINT_TRUNCATE,
+                                     nullptr, nullptr);
   }
   CloseFiles();
   TURSO_RETURN_IF_ERROR(read);
   if (code != SQLITE_OK) {
-    return Status(Code::kBusy, path_ + ": the WAL stays, SQLite's checkpoint fails with code " + std::to_string(code));
+    return Status(Code::kBusy, path_ + ": the WAL stays, SQLite's checkpoint fails with code " +
+                                   std::to_string(code));
   }
   TURSO_RETURN_IF_ERROR(FaultPoint("stop:checkpointed"));
   TURSO_RETURN_IF_ERROR(EndWal(path_));
   Result<std::optional<uint64_t>> wal_bytes = WalBytesOf(path_);
   if (!wal_bytes.ok()) return wal_bytes.status();
-  if (*wal_bytes) return Status(Code::kBusy, path_ + ": another program has it open, so the WAL stays");
+  if (*wal_bytes)
+    return Status(Code::kBusy, path_ + ": another program has it open, so the WAL stays");
   TURSO_RETURN_IF_ERROR(FaultPoint("stop:ended"));
   Result<Fingerprint> fingerprint = FingerprintOf(path_);
   if (!fingerprint.ok()) return fingerprint.status();
