@@ -159,6 +159,8 @@ class ReplicaStress : public ::testing::Test {
     int64_t seen_before = 0;
     while (!state_->stop) {
       Connection db(replica());
+      // With little cache a snapshot is read from the files again and again.
+      db.Run("PRAGMA cache_size=" + std::to_string(Between(&rng, 1, 100)));
       for (int i = Between(&rng, 1, 200); i > 0 && !state_->stop; --i) {
         const int64_t applied = state_->applied;
         if (db.Try("BEGIN") != SQLITE_OK) return Violation(sqlite3_errmsg(db.handle()));
@@ -475,7 +477,8 @@ class MixedStress : public ::testing::Test {
     Rng rng(seed);
     while (!state_->stop) {
       Connection db(path());
-      db.Run("PRAGMA wal_autocheckpoint=0");
+      db.Run("PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=" +
+             std::to_string(Between(&rng, 1, 100)));
       for (int i = Between(&rng, 1, 100); i > 0 && !state_->stop; --i) {
         int64_t known[kWriters];
         for (int k = 0; k < kWriters; ++k) known[k] = state_->commits[k];
