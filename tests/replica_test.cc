@@ -333,6 +333,18 @@ TEST_F(ReplicaFaults, APrimaryThatWentBackInTimeIsNoticedAndWhatItLacksIsSetAsid
   ExpectEqualToPrimary();
 }
 
+TEST_F(ReplicaFaults, ARestartedPrimaryNamesTheSameContentAnewAndWritesGoOn) {
+  ASSERT_EQ(Run("INSERT INTO t(b) VALUES(1)"), SQLITE_OK);
+  std::this_thread::sleep_for(milliseconds(150));
+  world_.primary().Restart();
+  EXPECT_EQ(Ask("SELECT turso_sync()"), std::string(world_.primary().revision().text()));
+  EXPECT_EQ(Ask("SELECT turso_revision()"), std::string(world_.primary().revision().text()));
+  world_.primary().Restart();
+  EXPECT_EQ(Run("INSERT INTO t(b) VALUES(2)"), SQLITE_OK);
+  EXPECT_EQ(world_.CallsOf("hashes"), 0);
+  ExpectEqualToPrimary();
+}
+
 TEST_F(ReplicaFaults, AnOpenSnapshotKeepsItsAnswersAndItsRevision) {
   sqlite3* reader = Open();
   ASSERT_EQ(Run("INSERT INTO t(b) VALUES('first')"), SQLITE_OK);

@@ -156,8 +156,12 @@ int WalClose(sqlite3_file* file) {
 }
 
 int WalRead(sqlite3_file* file, void* out, int count, sqlite3_int64 offset) {
+  Session* session = reinterpret_cast<GatedWal*>(file)->session;
   int code = WalLower(file)->pMethods->xRead(WalLower(file), out, count, offset);
-  if (code != SQLITE_OK) return BehindAgreement(reinterpret_cast<GatedWal*>(file)->session, code);
+  if (code == SQLITE_OK && IsChainSeed(session, count, offset)) {
+    code = MendChain(session, offset, static_cast<uint8_t*>(out));
+  }
+  if (code != SQLITE_OK) return BehindAgreement(session, code);
   // A whole frame, which recovery reads to verify its checksum, begins with its header and so is
   // left as it is.
   ShowAsWal(static_cast<uint8_t*>(out), count);

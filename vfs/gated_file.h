@@ -89,6 +89,12 @@ int WriteWal(Session* session, sqlite3_file* lower, const void* bytes, int count
              sqlite3_int64 offset);
 // A failure behind the gate's yes is no clean failure: the transaction is at the primary.
 int BehindAgreement(const Session* session, int code);
+// wal_chain.cc
+// Whether this read of the WAL asks for the checksum from which headers are written anew at a
+// commit; and what to do about it once it has been read: `seed` is what SQLite will get. SQLite's
+// code.
+bool IsChainSeed(const Session* session, int count, sqlite3_int64 offset);
+int MendChain(Session* session, sqlite3_int64 offset, uint8_t* seed);
 // file_control.cc
 int ControlFile(Session* session, int op, void* argument);
 

@@ -57,6 +57,10 @@ inline int CodeAtOpen(const Status& status) {
     case Code::kUnavailable:
     case Code::kNotFound:
     case Code::kOutcomeUnknown:
+    case Code::kCorrupt:
+    case Code::kIo:
+    case Code::kBusy:
+    case Code::kConflict:
     case Code::kInvalid: return SQLITE_CANTOPEN;
     default: return SqliteCode(status);
   }

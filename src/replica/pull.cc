@@ -128,7 +128,7 @@ Status ReplicaImpl::ApplyPulled(PageSet* pages, const Revision& since, const Rev
     if (!record->has_value() || !((*record)->current == since)) {
       return Status(Code::kBusy, path_ + ": the replica moved during a pull");
     }
-    return ApplyPages(files, pages, target, &**record);
+    return Advance(files, pages, target, &**record);
   });
 }
 
@@ -155,10 +155,6 @@ Result<Revision> ReplicaImpl::PullAndApply(Remote* remote, Duration wait, const 
   }
   if (!reached.ok()) return reached.status().While("pulling from " + options_.url);
   if (!(*reached == *since)) {
-    if (news.pages().empty()) {
-      return Status(Code::kCorrupt,
-                    "pulling from " + options_.url + ": a new revision without pages");
-    }
     TURSO_RETURN_IF_ERROR(ApplyPulled(&news.pages(), *since, *reached));
   }
   sidecar_->shared().last_contact.store(asked.nanoseconds);
@@ -166,13 +162,19 @@ Result<Revision> ReplicaImpl::PullAndApply(Remote* remote, Duration wait, const 
 }
 
 Result<Revision> ReplicaImpl::Sync(const Interrupted& interrupted) {
+  return SyncWithin(options_.timeout, interrupted);
+}
+
+Result<Revision> ReplicaImpl::SyncWithin(Duration timeout, const Interrupted& interrupted) {
+  Call call = CallWith(interrupted);
+  call.timeout = std::clamp<Duration>(timeout, milliseconds(1), call.timeout);
   if (abandoned_)
     return Status(Code::kInvalid, path_ + ": the replica was open at a fork(); it is the parent's");
   for (int turn = 0;; turn++) {
     Result<Revision> reached = Status(Code::kBusy, "");
     {
       std::lock_guard lock(caller_mutex_);
-      reached = PullAndApply(caller_.get(), Duration{}, CallWith(interrupted));
+      reached = PullAndApply(caller_.get(), Duration{}, call);
     }
     if (reached.ok()) NoteReached();
     if (!reached.ok() && (reached.status().code() != Code::kBusy || turn == 4))

@@ -194,8 +194,10 @@ Result<bool> ReplicaImpl::WaitFor(const Revision& revision, Duration timeout,
     if (current.ok() && *current == revision) return true;
     if (current.ok() && !(*current == compared)) {
       compared = *current;
+      Call call = CallWith(interrupted);
+      call.timeout = std::clamp<Duration>(deadline - Instant::Now(), milliseconds(1), call.timeout);
       std::lock_guard lock(caller_mutex_);
-      Result<Order> order = caller_->Compare(revision, compared, CallWith(interrupted));
+      Result<Order> order = caller_->Compare(revision, compared, call);
       if (order.ok() && (*order == Order::kBefore || *order == Order::kEqual)) return true;
       if (order.ok() && *order == Order::kUnrelated) {
         return Status(Code::kInvalid, "waiting for revision " + std::string(revision.text()) +

@@ -94,6 +94,9 @@ class ReplicaImpl : public Replica {
   Status SetAside(WalFiles* files, const WalIndexHeader& header, uint32_t page_size);
   void RememberState(const WalIndexHeader& header, const Revision& revision);
   Status Promote(WalFiles* files, SidecarRecord* record);
+  // To `target`, by `pages`, which may be none if only the name of the revision is new.
+  Status Advance(WalFiles* files, PageSet* pages, const Revision& target, SidecarRecord* record);
+  Status Rename(const WalIndexHeader& header, const Revision& target, SidecarRecord* record);
   Status ApplyPages(WalFiles* files, PageSet* pages, const Revision& target, SidecarRecord* record);
 
   // pull.cc
@@ -102,6 +105,7 @@ class ReplicaImpl : public Replica {
   // Pulls through `remote` what is newer and applies it. kBusy if WRITE was not to be had, or
   // others were faster.
   Result<Revision> PullAndApply(Remote* remote, Duration wait, const Call& call);
+  Result<Revision> SyncWithin(Duration timeout, const Interrupted& interrupted);
   Status ApplyPulled(PageSet* pages, const Revision& since, const Revision& target);
   // Holds WRITE through apply_files_ for `body`; kBusy at the deadline.
   Status WithWriteLock(Duration patience, const std::function<Status(WalFiles*)>& body);
@@ -111,6 +115,7 @@ class ReplicaImpl : public Replica {
 
   // write.cc
   Status CatchUp(WalFiles* files, Write* write, const Interrupted& interrupted);
+  Status CatchUpOtherwise(WalFiles* files, const Status& why, Write* write, const Call& call);
   Status Send(const PageSet& pages, Write* write, uint64_t number, const Interrupted& interrupted);
   Status SettleSent(Write* write, Instant deadline, const Status& why,
                     const Interrupted& interrupted);

@@ -188,6 +188,25 @@ Status ReplicaImpl::ApplyPages(WalFiles* files, PageSet* pages, const Revision& 
   return OkStatus();
 }
 
+// The same content under another name: a primary that was started again counts in a new epoch.
+Status ReplicaImpl::Rename(const WalIndexHeader& header, const Revision& target,
+                           SidecarRecord* record) {
+  if (record->durable == record->current) record->durable = target;
+  record->current = target;
+  TURSO_RETURN_IF_ERROR(sidecar_->Write(record, turso::Sync::kNo));
+  RememberState(header, target);
+  return OkStatus();
+}
+
+Status ReplicaImpl::Advance(WalFiles* files, PageSet* pages, const Revision& target,
+                            SidecarRecord* record) {
+  if (target == record->current) return OkStatus();
+  if (!pages->empty()) return ApplyPages(files, pages, target, record);
+  Result<WalIndexHeader> header = Header(files);
+  if (!header.ok()) return header.status();
+  return Rename(*header, target, record);
+}
+
 // A copy of the database as it is found, for whoever wrote into it without us.
 Status ReplicaImpl::SetAside(WalFiles* files, const WalIndexHeader& header, uint32_t page_size) {
   char stamp[32];
@@ -241,7 +260,15 @@ Status ReplicaImpl::Repair(WalFiles* files, const WalIndexHeader& found, Sidecar
     header.page_size = record->page_size;
     header.db_size = static_cast<uint32_t>(*size / record->page_size);
   }
-  const std::string doing = "comparing " + path_ + " with its primary";
+  const std::string doing = "comparing " + path_ + " with its primary at " + options_.url;
+  Result<Identity> identity = remote->Identify(call);
+  if (!identity.ok()) return identity.status().While(doing);
+  if (identity->database_id != record->database_id) {
+    return Status(Code::kInvalid,
+                  path_ + " is a replica of database " + record->database_id + ", but at " +
+                      options_.url + " is another one now (" + identity->database_id +
+                      "); nothing was changed: give the replica of that one a name of its own");
+  }
   // What the primary changed since the durable revision may rightly differ; what else differs is a
   // foreign hand's.
   PageCollector expected;
@@ -274,7 +301,8 @@ Status ReplicaImpl::Repair(WalFiles* files, const WalIndexHeader& found, Sidecar
     TURSO_RETURN_IF_ERROR(SetAside(files, header, record->page_size));
   }
 
-  // Page 1 in any case: so that there is a transaction which names the size, and for the guard in its byte 18.
+  // Page 1 in any case: so that there is a transaction which names the size, and for the guard in
+  // its byte 18.
   if (different.empty() || different.front() != PageNo{1}) {
     different.insert(different.begin(), PageNo{1});
   }

@@ -54,21 +54,29 @@ Status ReplicaImpl::CatchUp(WalFiles* files, Write* write, const Interrupted& in
   Revision reached = lease->revision;
   if (!lease->pages_sent) {
     Result<Revision> pulled = caller_->Pull(write->record.current, Duration{}, &news, call);
-    if (!pulled.ok()) {
-      if (pulled.status().code() == Code::kBusy) {
-        std::lock_guard told(mutex_);
-        pull_wanted_ = true;
-        changed_.notify_all();
-      }
-      return pulled.status();
-    }
+    if (!pulled.ok()) return CatchUpOtherwise(files, pulled.status(), write, call);
     reached = *pulled;
   }
-  if (news.pages().empty())
-    return Status(Code::kCorrupt, options_.url + " told of a new revision without pages");
-  TURSO_RETURN_IF_ERROR(ApplyPages(files, &news.pages(), reached, &write->record));
+  TURSO_RETURN_IF_ERROR(Advance(files, &news.pages(), reached, &write->record));
   sidecar_->shared().last_contact.store(asked.nanoseconds);
   return OkStatus();
+}
+
+// When the pages did not come within the time that a write may take, or there is no way from our
+// revision to theirs.
+Status ReplicaImpl::CatchUpOtherwise(WalFiles* files, const Status& why, Write* write,
+                                     const Call& call) {
+  if (why.code() == Code::kConflict) {
+    Result<WalIndexHeader> header = Header(files);
+    if (!header.ok()) return header.status();
+    return Repair(files, *header, &write->record, caller_.get(), call);
+  }
+  if (why.code() == Code::kBusy) {
+    std::lock_guard told(mutex_);
+    pull_wanted_ = true;
+    changed_.notify_all();
+  }
+  return why;
 }
 
 Status ReplicaImpl::Commit(WalFiles*, const PageSet& pages, const FramePlan& frames,

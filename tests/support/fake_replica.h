@@ -44,6 +44,7 @@ class FakeReplica : public Replica {
   std::optional<Duration> Lag() override { return lag; }
   std::optional<std::string> LastError() override { return last_error; }
   ReplicaStatus status() override { return answer_status; }
+  void Refused(const Status&) override {}
   bool has_staleness_bound() const override { return bounded; }
   Status BeforeRead(const Interrupted&) override { return fresh; }
   void AbandonAfterFork() override {}
