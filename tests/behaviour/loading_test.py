@@ -312,8 +312,7 @@ class Loading(BehaviourTest):
         self.alone(the_second_load_may_make_it_the_default)
 
     def test_loading_takes_under_five_milliseconds(self):
-        took = []
-        for number in range(5):
+        for number in range(7):
             self.spawn(f"time{number}", report_load_time, self.report("times")).finish()
         took = [line["ms"] for line in self.report("times").read()]
         print(f"loading took {took} ms")
@@ -369,9 +368,9 @@ class Loading(BehaviourTest):
 def report_load_time(report):
     db = sqlite3.connect(":memory:")
     db.enable_load_extension(True)
-    began = time.perf_counter()
+    began = time.process_time()  # Not the clock's: others run on this machine.
     db.load_extension(str(EXTENSION))
-    report.append({"ms": (time.perf_counter() - began) * 1000})
+    report.append({"ms": (time.process_time() - began) * 1000})
 
 
 def opens_by_its_name_alone(replica):

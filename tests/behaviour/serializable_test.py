@@ -1,9 +1,8 @@
 """P1: all write transactions of all replicas form one history, and every read fits into it."""
 
-import random
-import sqlite3
 import time
 
+from appender import final_lists, history_of, make_lists, run_appender
 from harness import (
     BUSY,
     BUSY_SNAPSHOT,
@@ -11,15 +10,11 @@ from harness import (
     RETRY_CODES,
     BehaviourTest,
     RemoteSqlError,
-    error_code,
-    error_name,
     main,
     seconds,
     seeded_random,
 )
-from list_append import Transaction, anomalies
-
-LISTS = 8
+from list_append import anomalies
 
 
 class WriteSkew(BehaviourTest):
@@ -156,62 +151,12 @@ class WriteSkew(BehaviourTest):
             self.assertIn("no transaction", str(error))
 
 
-class Appender:
-    """One process that reads lists and appends to others, and notes what it did and saw."""
-
-    def __init__(self, replica, name, seed, report):
-        self.name = name
-        self.random = random.Random(seed)
-        self.report = report
-        self.db = replica.connect()
-        self.value = 0
-
-    def run(self, duration):
-        deadline = time.monotonic() + duration
-        while time.monotonic() < deadline:
-            operations = []
-            try:
-                self.db.execute(self.random.choice(["BEGIN", "BEGIN", "BEGIN IMMEDIATE"]))
-                for _ in range(self.random.randint(1, 4)):
-                    self.operate(operations)
-                self.db.execute("COMMIT")
-                outcome = "ok"
-            except sqlite3.Error as error:
-                outcome = "failed" if error_code(error) in RETRY_CODES else error_name(error)
-                if self.db.in_transaction:
-                    self.db.execute("ROLLBACK")
-                time.sleep(self.random.random() * 0.003)
-            self.report.append([self.name, operations, outcome])
-        self.db.close()
-
-    def operate(self, operations):
-        key = self.random.randrange(LISTS)
-        if self.random.random() < 0.5:
-            operations.append(["read", key, self.read(key)])
-            return
-        self.value += 1
-        value = f"{self.name}/{self.value}"
-        operations.append(["append", key, value])  # Noted before it is tried: it may fail half-way.
-        self.db.execute("UPDATE lists SET items = items || ? WHERE key = ?", (value + " ", key))
-
-    def read(self, key):
-        return (
-            self.db.execute("SELECT items FROM lists WHERE key = ?", (key,)).fetchone()[0].split()
-        )
-
-
-def run_appender(replica, name, seed, report, duration):
-    Appender(replica, name, seed, report).run(duration)
-
-
 class ListAppends(BehaviourTest):
     def test_the_history_of_three_replicas_with_two_processes_each_is_serializable(self):
         generator = seeded_random("list appends")
         primary = self.primary()
         replicas = [self.replica(primary, f"replica{number}") for number in range(3)]
-        db = self.open(replicas[0])
-        db.execute("CREATE TABLE lists(key INTEGER PRIMARY KEY, items TEXT NOT NULL)")
-        db.executemany("INSERT INTO lists VALUES(?, '')", [(key,) for key in range(LISTS)])
+        make_lists(self.open(replicas[0]))
         for replica in replicas[1:]:
             self.catch_up(self.open(replica))
 
@@ -231,30 +176,75 @@ class ListAppends(BehaviourTest):
         for child in children:
             child.finish(timeout=seconds(12) + 60)
         primary.stop()
-        final = {
-            key: items.split()
-            for key, items in self.keep(primary.open_file()).execute("SELECT * FROM lists")
-        }
-        self.check(reports, final)
+        self.check(reports, final_lists(self.keep(primary.open_file())))
 
     def catch_up(self, db):
         if not CONTROL:
             db.execute("SELECT turso_sync()")
 
     def check(self, reports, final):
-        history, outcomes = [], {}
-        for report in reports:
-            for process, operations, outcome in report.read():
-                outcomes[outcome] = outcomes.get(outcome, 0) + 1
-                history.append(
-                    Transaction(process, [tuple(operation) for operation in operations], outcome)
-                )
+        history, outcomes = history_of(reports)
         print(f"transactions: {outcomes}, appended: {sum(map(len, final.values()))}")
-        self.assertLessEqual(
-            set(outcomes), {"ok", "failed"}, "an error that a healthy primary gives no cause for"
-        )
+        # A healthy primary gives no cause for any other.
+        self.assertLessEqual(set(outcomes), {"ok", "failed"})
         self.assertGreater(outcomes["ok"], 100)
         self.assertEqual([], anomalies(history, final)[:5])
+
+
+class Chaos(BehaviourTest):
+    def test_the_history_is_serializable_while_replicas_and_their_primary_are_killed(self):
+        if CONTROL:
+            self.skipTest("there is no primary to kill")
+        generator = seeded_random("chaos")
+        primary = self.primary()
+        replicas = [self.replica(primary, f"replica{n}", timeout="3s") for n in range(2)]
+        make_lists(self.open(replicas[0]))
+        self.open(replicas[1]).execute("SELECT turso_sync()")
+        self.reports, self.running = [], {}
+        for slot in range(4):
+            self.start(slot, replicas, generator)
+
+        deadline = time.monotonic() + seconds(15)
+        while time.monotonic() < deadline:
+            time.sleep(generator.random() * 1.5)
+            if generator.random() < 0.4:
+                primary.kill()
+                time.sleep(generator.choice([0, generator.random()]))
+                primary.start()
+            else:
+                slot = generator.randrange(4)
+                self.running[slot].kill()
+                self.start(slot, replicas, generator)
+        time.sleep(1)  # The last ones get something done.
+        for child in self.running.values():
+            child.kill()
+        self.check(primary, replicas)
+
+    def start(self, slot, replicas, generator):
+        name = f"p{len(self.reports)}"
+        self.reports.append(self.report(name))
+        self.running[slot] = self.spawn(
+            name, run_appender, replicas[slot % 2], name, generator.random(), self.reports[-1], 3600
+        )
+
+    def check(self, primary, replicas):
+        answers = []
+        for replica in replicas:
+            db = self.open(replica, with_url=False)
+            db.execute("SELECT turso_sync()")
+            answers.append(final_lists(db))
+            self.assertEqual([("ok",)], db.execute("PRAGMA integrity_check").fetchall())
+        primary.stop()
+        final = final_lists(self.keep(primary.open_file()))
+        history, outcomes = history_of(self.reports)
+        print(
+            f"{len(self.reports)} processes, {outcomes}, appended: {sum(map(len, final.values()))}"
+        )
+        self.assertLessEqual(set(outcomes), {"ok", "failed", "unknown"})
+        self.assertGreater(outcomes["ok"], 50)
+        self.assertEqual([], anomalies(history, final)[:5])
+        for answer in answers:
+            self.assertEqual(final, answer)
 
 
 if __name__ == "__main__":
