@@ -359,7 +359,10 @@ class PrimaryRemote::PullInParts {
       *is_done = part.revision == round_began_at_;
       since_ = round_began_at_;
     }
-    if (!*is_done) Ask(Duration::zero());
+    if (!*is_done) {
+      Ask(Duration::zero());
+      remote_->http_.Advance();
+    }
     return OkStatus();
   }
 

@@ -199,6 +199,11 @@ bool ScriptedServer::Connection::WaitForClose() {
   return true;
 }
 
+bool ScriptedServer::Connection::IsOver() const {
+  pollfd ready[2] = {{socket_, POLLRDHUP, 0}, {server_->stop_pipe_[0], POLLIN, 0}};
+  return poll(ready, 2, 0) > 0;
+}
+
 void ScriptedServer::Connection::Stall() {
   pollfd stop = {server_->stop_pipe_[0], POLLIN, 0};
   poll(&stop, 1, -1);

@@ -46,6 +46,8 @@ class ScriptedServer {
     void Reset();
     // Until the other side closes; false if the server stops first.
     bool WaitForClose();
+    // The other side closed, or the server stops.
+    bool IsOver() const;
     // Until the server stops.
     void Stall();
     // Returns early if the server stops.
