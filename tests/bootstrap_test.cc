@@ -614,6 +614,23 @@ TEST_F(BootstrapTest, LetsGoOfTheLockAlthoughAChildWasForkedMeanwhile) {
   EXPECT_EQ(Wait(child), 0);
 }
 
+TEST_F(BootstrapTest, SyncsWhatIsUnderANameBeforeTheNextNameIsGiven) {
+  std::vector<std::string> order;
+  {
+    FailingCalls watching(0, Fate::kFail);
+    ASSERT_TRUE(Create().ok());
+    order = watching.names();
+  }
+  std::erase_if(order, [](const std::string& name) {
+    return name != "pwrite" && name != "ftruncate" && name != "setxattr" && name != "fsync" &&
+           name != "renameat2";
+  });
+  EXPECT_THAT(order, testing::ElementsAre("pwrite", "ftruncate", "setxattr", "fsync",  // NAME,
+                                          "pwrite", "pwrite", "ftruncate", "fsync",  // the sidecar,
+                                          "renameat2", "fsync",  // the sidecar's name,
+                                          "renameat2", "fsync"));
+}
+
 // What may be there before, for the tests that fail and die at every call.
 enum class Before { kNothing, kEmptyFile, kHalfMade, kLog };
 

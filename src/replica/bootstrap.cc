@@ -74,11 +74,7 @@ class CreationLock {
   CreationLock(CreationLock&& other) noexcept
       : path_(std::exchange(other.path_, {})), fd_(std::move(other.fd_)) {}
   ~CreationLock() {
-    if (path_.empty()) return;
-    ::unlink(path_.c_str());
-    UnlockByte(
-        fd_.get(),
-        0);  // By word and not only by closing: a child of a fork may have the descriptor too.
+    if (!path_.empty()) ::unlink(path_.c_str());
   }
 
   // Lets those who wait see that something happens.

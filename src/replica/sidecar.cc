@@ -83,23 +83,20 @@ struct Slots {
 };
 
 Result<Slots> ReadSlots(int fd, const std::string& path) {
+  // A slot that is just being written does not count yet: it was the oldest. Only a reader whom
+  // three writes overtake finds none, and looks again.
   constexpr int kTriesMax = 100;
   Slots slots;
   slots.bytes.resize(kSlots * kSidecarPage);
-  std::optional<SidecarRecord> record;
   for (int tries = 0; tries < kTriesMax; tries++) {
     TURSO_RETURN_IF_ERROR(ReadAt(fd, path, kSlotsAt, slots.bytes));
-    int damaged = 0;
-    record = NewestRecord(slots.bytes, &slots.newest, &damaged);
-    // A slot that somebody is writing just now looks damaged; the next look is at a whole one. One
-    // that stays so is a torn write, which leaves the record before it.
-    if (record && (damaged == 0 || tries >= 2)) break;
+    if (std::optional<SidecarRecord> record = NewestRecord(slots.bytes, &slots.newest)) {
+      slots.record = *std::move(record);
+      return slots;
+    }
     std::this_thread::yield();
   }
-  if (!record)
-    return Status(Code::kCorrupt, path + " is damaged: none of its slots has a valid record");
-  slots.record = *std::move(record);
-  return slots;
+  return Status(Code::kCorrupt, path + " is damaged: none of its slots has a valid record");
 }
 
 // One word at a time, so that a reader that meets a writer sees old and new words but no undefined

@@ -195,17 +195,13 @@ Status CheckSidecarHeader(ByteView header) {
   return OkStatus();
 }
 
-std::optional<SidecarRecord> NewestRecord(ByteView slots, int* newest, int* damaged) {
+std::optional<SidecarRecord> NewestRecord(ByteView slots, int* newest) {
   std::optional<SidecarRecord> record;
   *newest = -1;
-  *damaged = 0;
   for (int i = 0; i < kSlots; i++) {
-    ByteView slot = slots.subspan(static_cast<size_t>(i) * kSidecarPage, kSidecarPage);
-    Result<SidecarRecord> decoded = DecodeSlot(slot);
-    if (!decoded.ok()) {
-      bool unused = std::all_of(slot.begin(), slot.end(), [](uint8_t b) { return b == 0; });
-      if (!unused) ++*damaged;
-    } else if (!record || decoded->sequence > record->sequence) {
+    Result<SidecarRecord> decoded =
+        DecodeSlot(slots.subspan(static_cast<size_t>(i) * kSidecarPage, kSidecarPage));
+    if (decoded.ok() && (!record || decoded->sequence > record->sequence)) {
       record = std::move(*decoded);
       *newest = i;
     }

@@ -33,8 +33,7 @@ Status CheckSidecarHeader(ByteView header);
 Status CheckRecord(const SidecarRecord& record);
 
 // Of all slots in a row: the record that counts and which slot it is in (-1: none is valid).
-// `damaged`: how many slots have something else in them than a record or zeros.
-std::optional<SidecarRecord> NewestRecord(ByteView slots, int* newest, int* damaged);
+std::optional<SidecarRecord> NewestRecord(ByteView slots, int* newest);
 // 0 if the slot is not valid.
 uint64_t SlotSequence(ByteView slot);
 

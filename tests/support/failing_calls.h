@@ -15,6 +15,7 @@
 
 #include <cerrno>
 #include <string>
+#include <vector>
 
 namespace turso {
 
@@ -32,10 +33,13 @@ class FailingCalls {
 
   // The call that it was; empty if there were fewer.
   std::string which() const { return state().which; }
+  // The names of all calls so far.
+  const std::vector<std::string>& names() const { return state().names; }
 
   // Whether this call fails.
   static bool Strikes(const char* name) {
     State& s = state();
+    if (s.armed) s.names.push_back(name);
     if (!s.armed || s.countdown == 0 || --s.countdown != 0) return false;
     s.which = name;
     if (s.fate == Fate::kFail) errno = s.error;
@@ -55,6 +59,7 @@ class FailingCalls {
     int error = 0;
     std::string which;
     bool dies = false;
+    std::vector<std::string> names;
   };
   static State& state() {
     static thread_local State state;
