@@ -13,6 +13,7 @@
 #include "src/primary/hrana_request.h"
 #include "src/primary/hrana_service.h"
 #include "src/primary/json_text.h"
+#include "tests/support/seed.h"
 #include "tests/support/temp_dir.h"
 
 namespace turso {
@@ -485,29 +486,37 @@ TEST_F(Hrana, SaysSoWhenATextIsNotUtf8) {
 }
 
 TEST_F(Hrana, RefusesABodyThatIsNotARequest) {
-  for (
-      const char* body :
-      {"",
-       "x",
-       "[]",
-       "{}",
-       R"({"requests":1})",
-       R"({"requests":[1]})",
-       R"({"requests":[{"type":"fly"}]})",
-       R"({"requests":[{"type":"execute"}]})",
-       R"({"requests":[{"type":"execute","stmt":{}}]})",
-       R"({"requests":[{"type":"execute","stmt":{"sql":"x","sql_id":1}}]})",
-       R"({"requests":[{"type":"execute","stmt":{"sql":1}}]})",
-       R"({"requests":[{"type":"execute","stmt":{"sql":"x","args":{}}}]})",
-       R"({"requests":[{"type":"execute","stmt":{"sql":"x","args":[{"type":"integer","value":"1x"}]}}]})",
-       R"({"requests":[{"type":"execute","stmt":{"sql":"x","args":[{"type":"integer","value":"9223372036854775808"}]}}]})",
-       R"({"requests":[{"type":"execute","stmt":{"sql":"x","args":[{"type":"integer","value":9223372036854775808}]}}]})",
-       R"({"requests":[{"type":"execute","stmt":{"sql":"x","args":[{"type":"float","value":"1"}]}}]})",
-       R"({"requests":[{"type":"execute","stmt":{"sql":"x","named_args":[{"name":"a"}]}}]})",
-       R"({"requests":[{"type":"batch","batch":{"steps":[{"stmt":{"sql":"x"},"condition":{"type":"ok","step":0}}]}}]})",
-       R"({"requests":[{"type":"batch","batch":{"steps":[{"stmt":{"sql":"x"},"condition":{"type":"maybe"}}]}}]})",
-       R"({"baton":5,"requests":[]})",
-       "{\"requests\":[{\"type\":\"sequence\",\"sql\":\"\xff\"}]}"}) {
+  std::vector<std::string> bodies{"", "x", "[]", "{}", R"({"requests":1})", R"({"requests":[1]})"};
+  bodies.push_back(R"({"baton":5,"requests":[]})");
+  for (const char* request :
+       {R"({"type":"fly"})", R"({"type":"execute"})", R"({"type":"sequence"})",
+        R"({"type":"store_sql","sql":"x"})", R"({"type":"close_sql"})", R"({"type":"batch"})",
+        "{\"type\":\"sequence\",\"sql\":\"\xff\"}",
+        R"({"type":"describe","sql":"x","sql_id":1})"}) {
+    bodies.push_back(std::string(R"({"requests":[)") + request + "]}");
+  }
+  for (const char* statement :
+       {"{}", R"({"sql":"x","sql_id":1})", R"({"sql":1})", R"({"sql_id":1.5})",
+        R"({"sql_id":2147483648})", R"({"sql":"x","args":{}})", R"({"sql":"x","want_rows":1})",
+        R"({"sql":"x","named_args":[{"name":"a"}]})"}) {
+    bodies.push_back(std::string(R"({"requests":[{"type":"execute","stmt":)") + statement + "}]}");
+  }
+  for (const char* value :
+       {"1", R"({"type":"integer","value":"1x"})", R"({"type":"integer","value":""})",
+        R"({"type":"integer","value":"9223372036854775808"})", R"({"type":"blob","base64":1})",
+        R"({"type":"integer","value":9223372036854775808})", R"({"type":"text"})",
+        R"({"type":"float","value":"1"})", R"({"type":"date"})"}) {
+    bodies.push_back(R"({"requests":[{"type":"execute","stmt":{"sql":"x","args":[)" +
+                     std::string(value) + "]}}]}");
+  }
+  for (const char* condition :
+       {R"({"type":"ok","step":0})", R"({"type":"ok","step":-1})", R"({"type":"maybe"})",
+        R"({"type":"not"})", R"({"type":"and","conds":1})"}) {
+    bodies.push_back(
+        R"({"requests":[{"type":"batch","batch":{"steps":[{"stmt":{"sql":"x"},"condition":)" +
+        std::string(condition) + "}]}}]}");
+  }
+  for (const std::string& body : bodies) {
     Reply reply = Send(body);
     EXPECT_EQ(reply.status, 400u) << body;
     EXPECT_FALSE(reply.text.empty());
@@ -515,19 +524,45 @@ TEST_F(Hrana, RefusesABodyThatIsNotARequest) {
   EXPECT_EQ(service_->counts().streams_open, 0u);
 }
 
+// Whatever arrives is answered or refused, and leaves nothing behind.
+TEST_F(Hrana, SurvivesBodiesThatAreAlmostRequests) {
+  Rng random(TestSeed());
+  const std::string whole = Json{
+      {"baton", nullptr},
+      {"requests",
+       {Batch({Step("SELECT 1", {{"type", "not"}, {"cond", {{"type", "is_autocommit"}}}}),
+               Step("SELECT :a")}),
+        Execute("SELECT ?", {Integer("1")}), Sequence("SELECT 1; SELECT 2"),
+        Plain("close")}}}.dump();
+  for (int i = 0; i < 3000; ++i) {
+    std::string body = whole;
+    for (uint64_t changes = 1 + random() % 4; changes > 0; --changes) {
+      const size_t at = random() % body.size();
+      switch (random() % 3) {
+        case 0: body[at] = static_cast<char>(random()); break;
+        case 1: body.erase(at, random() % 8); break;
+        default: body.insert(at, body.substr(random() % body.size(), random() % 12)); break;
+      }
+      if (body.empty()) break;
+    }
+    Reply reply = Send(body);
+    EXPECT_TRUE(reply.status == 200 || reply.status == 400) << body;
+    if (reply.status == 200 && !reply.baton().empty()) Ask({Plain("close")}, reply.baton());
+    ASSERT_EQ(service_->counts().streams_open, 0u) << body;
+  }
+}
+
 TEST_F(Hrana, SurvivesConditionsNestedWithoutEnd) {
+  std::string condition = R"({"type":"and","conds":[]})";
   std::string open;
   std::string shut;
   for (int i = 0; i < 100000; ++i) {
     open += R"({"type":"not","cond":)";
     shut += "}";
   }
-  EXPECT_EQ(
-      Send(
-          R"({"requests":[{"type":"batch","batch":{"steps":[{"stmt":{"sql":"SELECT 1"},"condition":)" +
-          open + R"({"type":"and","conds":[]})" + shut + "}]}}]}")
-          .status,
-      400u);
+  const std::string before =
+      R"({"requests":[{"type":"batch","batch":{"steps":[{"stmt":{"sql":"SELECT 1"},"condition":)";
+  EXPECT_EQ(Send(before + open + condition + shut + "}]}}]}").status, 400u);
 }
 
 TEST_F(Hrana, DoesNotSpeakVersionThreeInVersionTwo) {

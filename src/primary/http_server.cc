@@ -178,9 +178,10 @@ void Departure::Announce() {
 
 // One request and its answer.
 //
-//   kReading -> kWaiting -> kAnswered      While it is kWaiting, the connection is suspended; whoever
-//                 |                        takes it out of there resumes it, so that is done once.
+//   kReading -> kWaiting -> kAnswered
 //                 +-----> kGone
+//
+// While it is kWaiting, the connection is suspended; whoever takes it out of there resumes it.
 struct Exchange {
   enum class State { kReading, kWaiting, kAnswered, kGone };
 

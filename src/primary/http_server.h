@@ -6,8 +6,8 @@
 //
 // A request that waits for its answer is a suspended connection: it costs a socket, and no thread
 // once Serve has returned. So thousands may wait.
-//   (WS1) Every request is answered once: by `respond`, or with 500 when the last copy of an uncalled
-//         `respond` goes away, or with 503 at Stop(). What comes after that is ignored.
+//   (WS1) Every request is answered once: by `respond`, or with 500 when the last copy of an
+//         uncalled `respond` goes away, or with 503 at Stop(). What comes after that is ignored.
 //   (WS2) A client that hangs up while its request waits is noticed at once: Departure says so, and
 //         the socket is freed.
 //   (WS3) After Stop() returned, no thread of this server is left, and `respond` does nothing.
