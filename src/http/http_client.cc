@@ -1,6 +1,5 @@
 #include "src/http/http_client.h"
 
-#include <curl/curl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -10,7 +9,8 @@
 #include <cassert>
 #include <cerrno>
 #include <cstring>
-#include <mutex>
+
+#include "src/http/curl.h"
 
 namespace turso {
 
@@ -71,13 +71,6 @@ std::string HostOf(const std::string& url) {
     curl_url_cleanup(parts);
   }
   return host;
-}
-
-void InitializeCurlOnce() {
-  // Never undone: the host may use libcurl too, and its counter of users is not safe in old
-  // versions.
-  static std::once_flag once;
-  std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
 }
 
 int Milliseconds(Duration d) {
@@ -158,7 +151,6 @@ class HttpClient::Transfer {
 };
 
 HttpClient::Transfer::Transfer() {
-  InitializeCurlOnce();
   multi_ = curl_multi_init();
   easy_ = curl_easy_init();
   if (!multi_ || !easy_) return;
@@ -482,6 +474,7 @@ HttpClient::~HttpClient() {
 }
 
 void HttpClient::Begin(const HttpRequest& request, Duration timeout) {
+  if (!LoadCurl()) return;
   if (!transfer_) {
     transfer_ = std::make_unique<Transfer>();
     wakeable_.store(transfer_->multi());
@@ -495,6 +488,11 @@ void HttpClient::Advance() {
 }
 
 HttpOutcome HttpClient::Finish(const Patience& patience) {
+  if (!transfer_) {
+    HttpOutcome without;
+    without.status = Status(Code::kUnavailable, CurlProblem());
+    return without;
+  }
   if (transfer_->InOtherProcess()) {
     HttpOutcome refused;
     refused.status =
