@@ -6,8 +6,10 @@
 // The database file's wal-index locks show where a transaction stands:
 //
 //   L S READk ............ a read transaction begins: its snapshot is noted
-//   L X WRITE  + READk ... a write transaction: gate->Enter     (with CHECKPOINT: a checkpoint; with neither: recovery)
-//   L X READ1..READ4 ..... the log is about to be restarted: CHECKPOINT is taken as well, gate->BeforeRestart
+//   L X WRITE  + READk ... a write transaction: gate->Enter
+//                          (with CHECKPOINT: a checkpoint; with neither: recovery)
+//   L X READ1..READ4 ..... the log is about to be restarted: CHECKPOINT is taken as well,
+//                          gate->BeforeRestart
 //   U X WRITE ............ gate->Leave
 //
 // and the WAL's writes show the commit: a frame header that names a database size commits. It is

@@ -4,11 +4,14 @@
 // the VFS below and is its file: no call on it ever comes back here. What differs from the VFS
 // below for the others: vfs/README.md.
 //
-//   (V1) Loading changes nothing for other files, other connections, the default VFS, threads and fork().
-//   (V2) A lock above SHARED on a gated database file is refused: every write goes through the WAL and its gate.
+//   (V1) Loading changes nothing for other files, other connections, the default VFS, threads and
+//        fork().
+//   (V2) A lock above SHARED on a gated database file is refused: every write goes through the WAL
+//        and its gate.
 //   (V3) No commit header reaches the WAL of a gated database without its gate's yes.
-//   (V4) The commit header's write never fails with exactly SQLITE_BUSY: SQLite would go on with a broken checksum
-//        chain (walFrames in wal.c) and later transactions would be lost at the next recovery.
+//   (V4) The commit header's write never fails with exactly SQLITE_BUSY: SQLite would go on with a
+//        broken checksum chain (walFrames in wal.c) and later transactions would be lost at the
+//        next recovery.
 
 #ifndef TURSO_VFS_VFS_H_
 #define TURSO_VFS_VFS_H_

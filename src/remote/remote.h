@@ -102,8 +102,9 @@ struct LeaseAnswer {
 struct LeaseRequest {
   std::array<uint8_t, 16> holder{};
   Revision base;  // Where the asking replica stands.
-  // How long the primary may keep the question open while another has the lease. Short: SQLite's busy handler counts
-  // its own sleeps only, so each try makes the application's timeout longer by this. The place in the queue is kept.
+  // How long the primary may keep the question open while another has the lease. Short: SQLite's
+  // busy handler counts its own sleeps only, so each try makes the application's timeout longer by
+  // this. The place in the queue is kept.
   Duration hold = milliseconds(20);
 };
 

@@ -3,8 +3,8 @@
 //
 //   lease_fence 0                      none
 //   lease_fence f, idle_since 0        a transaction runs under it
-//   lease_fence f, idle_since t        resting since t: the next transaction takes it without asking,
-//                                      or the process lease_pid gives it back
+//   lease_fence f, idle_since t        resting since t: the next transaction takes it without
+//                                      asking, or the process lease_pid gives it back
 // Whoever moves idle_since away from t has the lease. All of this is fairness and speed: a commit
 // under a lease that is gone is decided by the primary's compare-and-swap like any other.
 

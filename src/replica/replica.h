@@ -9,7 +9,8 @@
 //   (R3) A commit the application was told of is at the primary.
 //   (R4) Pages pulled since R are applied only to a replica that is at R.
 //   (R5) A commit whose outcome is unknown is settled before anything else is written or pulled.
-//   (R6) No mutex is held over a network wait, except the one that serialises the calls of one Remote.
+//   (R6) No mutex is held over a network wait, except the one that serialises the calls of one
+//        Remote.
 // One object per database and process, shared by its connections. Functions are for any thread.
 
 #ifndef TURSO_SRC_REPLICA_REPLICA_H_
@@ -36,7 +37,8 @@ struct ReplicaStatus {
   int64_t last_sync_ms = -1;  // Since pages were last applied; -1: never.
   std::string state;          // live, offline, settling, stale
   std::string lease;          // none, idle, held
-  int64_t page_count = 0, pages_present = 0, pulls = 0, pages_pulled = 0, commits = 0, conflicts = 0;
+  int64_t page_count = 0, pages_present = 0, pulls = 0, pages_pulled = 0, commits = 0,
+          conflicts = 0;
   int64_t round_trips = 0, bytes_sent = 0, bytes_received = 0;
   std::optional<std::string> last_error;
 };
@@ -47,18 +49,21 @@ class ReplicaHost {
   virtual ~ReplicaHost() = default;
   // Handles of the replica's own, for its background thread.
   virtual Result<std::unique_ptr<WalFiles>> OpenFiles() = 0;
-  // Lets SQLite itself recover the log by a read, and, if `frames_max` frames are exceeded, checkpoint it passively.
+  // Lets SQLite itself recover the log, by a read.
   virtual Status RecoverBySqlite() = 0;
+  // Lets SQLite checkpoint the log, as far as nobody is in the way.
   virtual Status CheckpointBySqlite() = 0;
 };
 
 class Replica : public WriteGate {
  public:
-  // Makes `database` from its primary: pulls the whole of it under a temporary name, then puts it in place.
-  // kInvalid if a file is there already that is no replica; kUnavailable, kDenied, kNotFound as the primary says.
+  // Makes `database` from its primary: pulls the whole of it under a temporary name, then puts it
+  // in place.
+  // kInvalid if a file is there already that is no replica; kUnavailable, kDenied, kNotFound as the
+  // primary says.
   static Status Create(const std::string& database, const Options& options);
-  // An existing replica. No exchange with the network, unless options.url is another one than the sidecar's: then the
-  // same database must answer there.
+  // An existing replica. No exchange with the network, unless options.url is another one than the
+  // sidecar's: then the same database must answer there.
   static Result<std::shared_ptr<Replica>> Open(const std::string& database, const Options& options,
                                                std::unique_ptr<ReplicaHost> host);
 
@@ -73,7 +78,8 @@ class Replica : public WriteGate {
   // Of a snapshot at this state of the log. kNotFound if it is too old to be known.
   virtual Result<Revision> RevisionAt(const WalPosition& position) = 0;
   // True when this replica has `revision` or a later one, false at the deadline.
-  virtual Result<bool> WaitFor(const Revision& revision, Duration timeout, const Interrupted& interrupted) = 0;
+  virtual Result<bool> WaitFor(const Revision& revision, Duration timeout,
+                               const Interrupted& interrupted) = 0;
   // Since the replica was last known to be current; nothing if never.
   virtual std::optional<Duration> Lag() = 0;
   virtual std::optional<std::string> LastError() = 0;
@@ -85,7 +91,8 @@ class Replica : public WriteGate {
   virtual bool has_staleness_bound() const = 0;
   virtual Status BeforeRead(const Interrupted& interrupted) = 0;
 
-  // In the child of a fork: no thread, no lock and no socket of the parent's is touched, everything is refused.
+  // In the child of a fork: no thread, no lock and no socket of the parent's is touched, everything
+  // is refused.
   virtual void AbandonAfterFork() = 0;
 };
 

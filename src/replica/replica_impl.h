@@ -3,10 +3,11 @@
 // (pages from the primary), lease.cc.
 //
 // Locks, in the order in which they are taken:
-//   WRITE of the wal-index   the sidecar's record and the log may change only under it; it belongs to a WalFiles
+//   WRITE of the wal-index   the sidecar's record and the log may change only under it; it belongs
+//                            to a WalFiles
 //   caller_mutex_            caller_, the connection for whoever calls; over network waits (R6)
-//   apply_mutex_             apply_files_, through which WRITE is held for a pull; over a network wait only where a
-//                            commit must be settled or pages compared first
+//   apply_mutex_             apply_files_, through which WRITE is held for a pull; over a network
+//                            wait only where a commit must be settled or pages compared first
 //   files_mutex_             own_files_, for looking at the wal-index; never over a network wait
 //   mutex_                   counters, texts, what the threads are told
 

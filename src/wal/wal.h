@@ -5,7 +5,7 @@
 //
 //   header, 32 bytes                    frame_header, 24 bytes
 //    0 magic 0x377f0682 or ...83         0 page number
-//    4 version 3007000                   4 size of the database in pages after a commit; 0 if no commit
+//    4 version 3007000                   4 database size in pages after a commit; 0 if no commit
 //    8 page size                         8 salt-1
 //   12 checkpoint sequence number       12 salt-2
 //   16 salt-1                           16 checksum-1 of everything so far, this frame included
@@ -14,9 +14,9 @@
 //   28 checksum-2
 //
 // The lowest bit of the magic tells in which byte order checksums read their input.
-// A frame is valid if its salt is the header's and its checksum follows from the frame before. So validity
-// belongs to a prefix, never to a single frame: the first frame that does not fit ends the log.
-// Pure: bytes in, values out. Any thread.
+// A frame is valid if its salt is the header's and its checksum follows from the frame before. So
+// validity belongs to a prefix, never to a single frame: the first frame that does not fit ends the
+// log. Pure: bytes in, values out. Any thread.
 
 #ifndef TURSO_SRC_WAL_WAL_H_
 #define TURSO_SRC_WAL_WAL_H_
@@ -84,7 +84,8 @@ inline uint64_t FrameOffset(FrameNo frame, uint32_t page_size) {
   return kWalHeaderBytes + uint64_t{frame.value - 1} * (kFrameHeaderBytes + page_size);
 }
 
-// Which state of which log: enough to recognise it exactly. `frames` is 0 and the rest zero for "no frame is valid".
+// Which state of which log: enough to recognise it exactly. `frames` is 0 and the rest zero for "no
+// frame is valid".
 struct WalPosition {
   Salts salts{};
   uint32_t frames = 0;

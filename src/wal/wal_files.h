@@ -22,8 +22,8 @@ enum class WalLock : int { kWrite = 0, kCheckpoint = 1, kRecover = 2, kRead0 = 3
 // The wal-index comes in blocks of this many bytes.
 inline constexpr int kWalIndexBlockBytes = 32768;
 
-// No read or write is longer: a frame with the largest page. SQLite's unix VFS takes lengths modulo 128 KiB, and
-// fills what it did not read with zeros.
+// No read or write is longer: a frame with the largest page. SQLite's unix VFS takes lengths modulo
+// 128 KiB, and fills what it did not read with zeros.
 inline constexpr size_t kMoveBytesMax = 65536 + 24;
 
 enum class Extend { kNo, kYes };

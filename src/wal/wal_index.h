@@ -1,12 +1,15 @@
 // SQLite's wal-index (the -shm file), as shared memory:
 // https://sqlite.org/walformat.html#the_wal_index_file_format
 //
-//   block 0:  WalIndexHeader copy 0 (48 bytes) | copy 1 (48) | checkpoint state (40) | 4062 page numbers | hash table
-//   block n:  4096 page numbers | hash table                    a hash table is 8192 slots of 16 bits
+//   block 0:  WalIndexHeader copy 0 (48 bytes) | copy 1 (48) | checkpoint state (40)
+//             | 4062 page numbers | hash table
+//   block n:  4096 page numbers | hash table
+//   a hash table is 8192 slots of 16 bits
 //
 // Other processes read it while we write. Fields are in the machine's byte order.
 //   (WI1) A header is believed only if both copies are equal and the checksum fits.
-//   (WI2) A frame's page number is there before its hash slot, both before the header that counts it.
+//   (WI2) A frame's page number is there before its hash slot, both before the header that counts
+//         it.
 
 #ifndef TURSO_SRC_WAL_WAL_INDEX_H_
 #define TURSO_SRC_WAL_WAL_INDEX_H_

@@ -1,15 +1,19 @@
-// One message of the `primary` protocol, request or answer: a JSON head, then blocks of pages, then a checksum.
+// One message of the `primary` protocol, request or answer: a JSON head, then blocks of pages, then a
+// checksum.
 //
 //   message := "TVP1" head_length head block* end checksum       Integers are big-endian.
 //   head_length u32   head: a JSON object, UTF-8, at most 1 MiB
-//   block   := count u16 | codec u8 | 0 u8 | packed_length u32 | page number u32 (count times) | packed bytes
-//              codec 0: the images one after another; 1: the same as one LZ4 block. count from 1 to 256.
+//   block   := count u16 | codec u8 | 0 u8 | packed_length u32 |
+//              page number u32 (count times) | packed bytes
+//              codec 0: the images one after another; 1: the same as one LZ4 block. count from 1
+//              to 256.
 //   end     := 0 u16 0 u16 0 u32                                  A block of no pages ends the list.
 //   checksum u64: XXH3-64 of every byte before it
 //
 // The head of a message with blocks has "page_size" and "db_size". HTTP carries messages as
 // application/x-turso-vfs; the fields of each head: src/primary/README.md.
-//   (M1) Decoding checks the checksum before anything else is believed, and every length against what is there.
+//   (M1) Decoding checks the checksum before anything else is believed, and every length against
+//        what is there.
 //   (M2) Nothing is allocated on the word of a length that the received bytes do not back.
 // Pure: bytes in, values out. Any thread.
 
@@ -58,8 +62,8 @@ class Message {
   static Result<Message> Decode(ByteView bytes);
 
   const nlohmann::json& head() const { return head_; }
-  // Each page in the order sent. kCorrupt for a block that does not unpack, or a page number of 0; otherwise the first
-  // failure of `page`.
+  // Each page in the order sent. kCorrupt for a block that does not unpack, or a page number of 0;
+  // otherwise the first failure of `page`.
   Status ForEachPage(const PageFunction& page) const;
 
  private:
