@@ -147,6 +147,7 @@ void Pull(Request request) {
   pull.after = {request.fields.Number32("after_page")};
   pull.wait = request.fields.Milliseconds("wait_ms");
   pull.codec = request.fields.Codec();
+  if (request.message.head().contains("replica")) pull.replica = request.fields.Id("replica");
   if (!request.Complete()) return;
   request.database->Pull(pull, Later(std::move(request.respond)));
 }

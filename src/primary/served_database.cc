@@ -144,7 +144,9 @@ Status ServedDatabase::LogCommit(const CommitRecord& commit) {
 }
 
 void ServedDatabase::Publish(const CommitRecord& commit, const WalIndexHeader& header) {
+  const std::string base = history_.head().text();
   AddCommit(commit, &history_);
+  MoveFollowers(commit, base);
   if (commit.source == CommitSource::kReplica) {
     history_.NoteCommit(commit.replica,
                         {commit.number, Outcome::kCommitted, commit.counter, commit.committed_at});
@@ -212,6 +214,10 @@ Result<Committed> ServedDatabase::Commit(const PageCommit& commit) {
     return Refuse(commit, "the primary is at " + history_.head().text() +
                               ", the commit is based on " + commit.base);
   }
+  // Safe to take; but who has a lease relies on being the only one who moves the revision.
+  if (leases_.HeldByOther(commit.fence, Instant::Now())) {
+    return Refuse(commit, "somebody else has the lease");
+  }
   Status status = TakeWrite(&lock, commit);
   // While it waited, the same request may have come a second time and been served.
   if (std::optional<Result<Committed>> before = AnsweredBefore(commit)) {
@@ -230,8 +236,7 @@ Result<Committed> ServedDatabase::Commit(const PageCommit& commit) {
   if (status.code() == Code::kConflict) return Refuse(commit, status.text());
   if (!status.ok()) return status;
   counts_.page_commits++;
-  Committed committed{history_.head(),
-                      leases_.Committed(commit.replica, commit.fence, Instant::Now())};
+  Committed committed{history_.head(), leases_.Committed(commit.fence, Instant::Now())};
   if (committed.lease_ended) {
     changed_.notify_all();
     WakeLeases(Instant{0});

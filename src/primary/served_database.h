@@ -54,6 +54,8 @@ struct PullRequest {
   PageNo after;       // The last page of the part before, or 0.
   Duration wait{};    // How long the question may be kept open while there is nothing new.
   PageCodec codec = PageCodec::kRaw;
+  ReplicaId replica{};       // Who asks; zeros for nobody in particular.
+  bool since_moved = false;  // `since` is not what was asked from any more.
 };
 
 struct LeaseAsk {
@@ -132,8 +134,8 @@ class ServedDatabase : public WriteGate, public std::enable_shared_from_this<Ser
   Result<Duration> RenewLease(const ReplicaId& holder, uint64_t fence);
   void ReleaseLease(const ReplicaId& holder, uint64_t fence);
   // kConflict: refused, for good. kInvalid, kFull: refused, nothing was done. kOutcomeUnknown: ask
-  // Settle, after a restart. A foreign or missing fence does not stop a commit whose base is the
-  // newest revision (leases are for fairness only).
+  // Settle, after a restart. Without a fence, or with that of a lease that was lost, a commit is
+  // taken if its base is the newest revision and nobody else has the lease.
   Result<Committed> Commit(const PageCommit& commit);
   Result<Settled> Settle(const ReplicaId& replica, uint64_t number);
   // Up to `limit` pages above `after` as they are now.
@@ -229,6 +231,8 @@ class ServedDatabase : public WriteGate, public std::enable_shared_from_this<Ser
   void AnswerFollowers();
   void PassLeaseOn();
   void WakeFollowers();
+  // Whoever follows for the replica that made `commit` has it already.
+  void MoveFollowers(const CommitRecord& commit, const std::string& base);
   void WakeLeases(Instant when);
 
   const std::string path_;

@@ -156,7 +156,7 @@ void ServedDatabase::Pull(const PullRequest& request, AnswerDone done) {
 void ServedDatabase::AnswerPull(Lock lock, const PullRequest& request,
                                 std::optional<uint64_t> since, const AnswerDone& done) {
   const AnswerKey key{since.value_or(0), !since, request.codec};
-  if (request.after.value == 0) {
+  if (request.after.value == 0 && !request.since_moved) {
     if (auto it = encoded_.find(key); it != encoded_.end()) {
       std::shared_ptr<const std::string> answer = it->second;
       lock.unlock();
@@ -166,14 +166,25 @@ void ServedDatabase::AnswerPull(Lock lock, const PullRequest& request,
   Result<PagePart> part = ReadChanges(since, request.after, kPartBytes);
   lock.unlock();
   if (!part.ok()) return done(Status(Code::kUnavailable, part.status().text()));
-  auto answer = Shared(Encode({{"next_after_page", part->next_after.value}}, request.codec, *part));
-  if (request.after.value == 0 && part->next_after.value == 0 &&
+  nlohmann::json head = {{"next_after_page", part->next_after.value}};
+  if (request.since_moved) head["since"] = request.since;
+  auto answer = Shared(Encode(head, request.codec, *part));
+  if (!request.since_moved && request.after.value == 0 && part->next_after.value == 0 &&
       answer->size() <= kSharedAnswerBytes) {
     lock.lock();
     if (history_.head() == part->revision) encoded_[key] = answer;
     lock.unlock();
   }
   done(answer);
+}
+
+void ServedDatabase::MoveFollowers(const CommitRecord& commit, const std::string& base) {
+  if (commit.source != CommitSource::kReplica) return;
+  for (Follower& follower : followers_) {
+    if (follower.request.replica != commit.replica || follower.request.since != base) continue;
+    follower.request.since = history_.head().text();
+    follower.request.since_moved = true;
+  }
 }
 
 void ServedDatabase::WakeFollowers() {

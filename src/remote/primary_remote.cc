@@ -339,6 +339,9 @@ class PrimaryRemote::PullInParts {
                  {"after_page", after_page_},
                  {"wait_ms", Milliseconds(wait)},
                  {"codec", remote_->CodecName()}};
+    if (wait > Duration::zero() && remote_->address_.replica != std::array<uint8_t, 16>{}) {
+      head["replica"] = ToHex(remote_->address_.replica);
+    }
     remote_->Begin("pull", MessageWriter(head, PageCodec::kRaw).Finish(), Repeat::kOnce, wait,
                    call_);
   }
@@ -353,6 +356,7 @@ class PrimaryRemote::PullInParts {
     if (page_size_ != 0 && part.page_size != page_size_) {
       return remote_->Corrupt(Status(Code::kCorrupt, "a page size that changes during a pull"));
     }
+    if (answer.message.head().contains("since")) TURSO_RETURN_IF_ERROR(MoveBase(answer));
     if (after_page_ == 0) round_began_at_ = part.revision;
     after_page_ = *next;
     if (after_page_ == 0) {
@@ -363,6 +367,18 @@ class PrimaryRemote::PullInParts {
       Ask(Duration::zero());
       remote_->http_.Advance();
     }
+    return OkStatus();
+  }
+
+  // The replica itself committed while the question was open.
+  Status MoveBase(const Answer& answer) {
+    Result<std::string> text = TextField(answer.message.head(), "since");
+    std::optional<Revision> base = text.ok() ? Revision::Parse(*text) : std::nullopt;
+    if (!base || page_size_ != 0) {
+      return remote_->Corrupt(Status(Code::kCorrupt, "a pull that builds on no revision"));
+    }
+    since_ = since_asked_first_ = *base;
+    sink_->Base(*base);
     return OkStatus();
   }
 
@@ -380,7 +396,7 @@ class PrimaryRemote::PullInParts {
 
   PrimaryRemote* const remote_;
   Revision since_;
-  const Revision since_asked_first_ = since_;
+  Revision since_asked_first_ = since_;
   PageSink* const sink_;
   const Call& call_;
   uint64_t after_page_ = 0;

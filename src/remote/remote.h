@@ -85,6 +85,9 @@ struct Identity {
 class PageSink {
  public:
   virtual ~PageSink() = default;
+  // Before all others, if the pages do not build on the revision that was asked from but on a later
+  // one: a commit of this very replica, which need not be sent back.
+  virtual void Base(const Revision&) {}
   // Before the first page, and again whenever the size changes during a long pull.
   virtual Status Size(uint32_t page_size, uint32_t db_size) = 0;
   virtual Status Page(PageNo page, ByteView image) = 0;
@@ -188,6 +191,7 @@ struct Endpoint {
   std::string token;       // Bearer; empty for none.
   std::string token_file;  // Read at first use and again after a 401; wins over token.
   std::string protocol = "auto";
+  std::array<uint8_t, 16> replica{};  // Who asks; zeros for nobody in particular.
 };
 
 // No exchange with the network. kInvalid for a URL or a protocol that is not known.

@@ -154,6 +154,7 @@ Result<Revision> ReplicaImpl::PullAndApply(Remote* remote, Duration wait, const 
     return current;
   }
   if (!reached.ok()) return reached.status().While("pulling from " + options_.url);
+  if (news.base().has_value()) since = *news.base();
   if (!(*reached == *since)) {
     TURSO_RETURN_IF_ERROR(ApplyPulled(&news.pages(), *since, *reached));
   }

@@ -77,7 +77,8 @@ Status ReplicaImpl::Connect() {
   database_id_ = record->database_id;
   protocol_ = record->protocol;
   Endpoint endpoint{options_.url, options_.token, options_.token_file,
-                    options_.protocol == "auto" ? record->protocol : options_.protocol};
+                    options_.protocol == "auto" ? record->protocol : options_.protocol,
+                    record->replica_id};
   for (std::unique_ptr<Remote>* remote : {&caller_, &follower_, &keeper_}) {
     Result<std::unique_ptr<Remote>> opened = OpenRemote(endpoint);
     if (!opened.ok()) return opened.status();

@@ -27,13 +27,17 @@ namespace turso {
 class PageCollector : public PageSink {
  public:
   explicit PageCollector(std::optional<Instant> deadline = std::nullopt) : deadline_(deadline) {}
+  void Base(const Revision& base) override { base_ = base; }
   Status Size(uint32_t page_size, uint32_t db_size) override;
   Status Page(PageNo page, ByteView image) override;
 
   PageSet& pages() { return pages_; }
+  // What the pages build on, if it is not what was asked for.
+  const std::optional<Revision>& base() const { return base_; }
 
  private:
   std::optional<Instant> deadline_;
+  std::optional<Revision> base_;
   PageSet pages_;
 };
 
