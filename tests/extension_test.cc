@@ -36,7 +36,7 @@ TEST(ResultCodes, NameSuccessAtEveryPoint) {
   EXPECT_EQ(SqliteCode(OkStatus()), SQLITE_OK);
   EXPECT_EQ(CodeAtOpen(OkStatus()), SQLITE_OK);
   EXPECT_EQ(CodeAtRead(OkStatus()), SQLITE_OK);
-  EXPECT_EQ(CodeAtLock(OkStatus(), Reads::kYes), SQLITE_OK);
+  EXPECT_EQ(CodeAtLock(OkStatus(), HasRead::kYes), SQLITE_OK);
   EXPECT_EQ(CodeAtCommit(OkStatus()), SQLITE_OK);
 }
 
@@ -46,8 +46,8 @@ TEST(ResultCodes, NeverTurnAFailureIntoSuccess) {
     EXPECT_NE(SqliteCode(Failure(code)), SQLITE_OK) << CodeName(code);
     EXPECT_NE(CodeAtOpen(Failure(code)), SQLITE_OK) << CodeName(code);
     EXPECT_NE(CodeAtRead(Failure(code)), SQLITE_OK) << CodeName(code);
-    EXPECT_NE(CodeAtLock(Failure(code), Reads::kNo), SQLITE_OK) << CodeName(code);
-    EXPECT_NE(CodeAtLock(Failure(code), Reads::kYes), SQLITE_OK) << CodeName(code);
+    EXPECT_NE(CodeAtLock(Failure(code), HasRead::kNo), SQLITE_OK) << CodeName(code);
+    EXPECT_NE(CodeAtLock(Failure(code), HasRead::kYes), SQLITE_OK) << CodeName(code);
     EXPECT_NE(CodeAtCommit(Failure(code)), SQLITE_OK) << CodeName(code);
   }
 }
@@ -55,8 +55,8 @@ TEST(ResultCodes, NeverTurnAFailureIntoSuccess) {
 TEST(ResultCodes, NeverBlameTheFileForWhatTheNetworkSaid) {
   for (Code code : kAllCodes) {
     for (int result : {SqliteCode(Failure(code)), CodeAtOpen(Failure(code)),
-                       CodeAtRead(Failure(code)), CodeAtLock(Failure(code), Reads::kNo),
-                       CodeAtLock(Failure(code), Reads::kYes), CodeAtCommit(Failure(code))}) {
+                       CodeAtRead(Failure(code)), CodeAtLock(Failure(code), HasRead::kNo),
+                       CodeAtLock(Failure(code), HasRead::kYes), CodeAtCommit(Failure(code))}) {
       EXPECT_NE(result & 0xff, SQLITE_CORRUPT) << CodeName(code);
       EXPECT_NE(result & 0xff, SQLITE_NOTADB) << CodeName(code);
       EXPECT_NE(result, SQLITE_NOTFOUND) << CodeName(code);
@@ -75,17 +75,17 @@ TEST(ResultCodes, AreNothingThatSqliteRetriesAtTheReadLock) {
 }
 
 TEST(ResultCodes, KeepTheSnapshotOfATransactionThatHasReadWhenThePrimaryIsAway) {
-  EXPECT_EQ(CodeAtLock(Failure(Code::kUnavailable), Reads::kNo), SQLITE_IOERR);
-  EXPECT_EQ(CodeAtLock(Failure(Code::kUnavailable), Reads::kYes), SQLITE_CANTOPEN);
-  EXPECT_EQ(CodeAtLock(Failure(Code::kOutcomeUnknown), Reads::kNo), SQLITE_IOERR);
+  EXPECT_EQ(CodeAtLock(Failure(Code::kUnavailable), HasRead::kNo), SQLITE_IOERR);
+  EXPECT_EQ(CodeAtLock(Failure(Code::kUnavailable), HasRead::kYes), SQLITE_CANTOPEN);
+  EXPECT_EQ(CodeAtLock(Failure(Code::kOutcomeUnknown), HasRead::kNo), SQLITE_IOERR);
 }
 
 TEST(ResultCodes, AreThoseOfTheContract) {
-  EXPECT_EQ(CodeAtLock(Failure(Code::kBusy), Reads::kNo), SQLITE_BUSY);
-  EXPECT_EQ(CodeAtLock(Failure(Code::kConflict), Reads::kYes), SQLITE_BUSY_SNAPSHOT);
-  EXPECT_EQ(CodeAtLock(Failure(Code::kDenied), Reads::kNo), SQLITE_AUTH);
-  EXPECT_EQ(CodeAtLock(Failure(Code::kReadOnly), Reads::kNo), SQLITE_READONLY);
-  EXPECT_EQ(CodeAtLock(Failure(Code::kCorrupt), Reads::kNo), SQLITE_IOERR);
+  EXPECT_EQ(CodeAtLock(Failure(Code::kBusy), HasRead::kNo), SQLITE_BUSY);
+  EXPECT_EQ(CodeAtLock(Failure(Code::kConflict), HasRead::kYes), SQLITE_BUSY_SNAPSHOT);
+  EXPECT_EQ(CodeAtLock(Failure(Code::kDenied), HasRead::kNo), SQLITE_AUTH);
+  EXPECT_EQ(CodeAtLock(Failure(Code::kReadOnly), HasRead::kNo), SQLITE_READONLY);
+  EXPECT_EQ(CodeAtLock(Failure(Code::kCorrupt), HasRead::kNo), SQLITE_IOERR);
   EXPECT_EQ(CodeAtCommit(Failure(Code::kConflict)), SQLITE_BUSY_SNAPSHOT);
   EXPECT_EQ(CodeAtCommit(Failure(Code::kUnavailable)), SQLITE_IOERR);
   EXPECT_EQ(CodeAtCommit(Failure(Code::kReadOnly)), SQLITE_READONLY);

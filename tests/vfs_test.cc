@@ -20,7 +20,7 @@ namespace {
 
 class TestGate : public WriteGate {
  public:
-  Status Enter(WalFiles*, const Interrupted&) override {
+  Status Enter(WalFiles*, HasRead, const Interrupted&) override {
     EXPECT_FALSE(inside_) << "entered twice";
     if (!enter_status_.ok()) return enter_status_;
     inside_ = true;

@@ -19,7 +19,7 @@ namespace {
 
 class YesGate : public WriteGate {
  public:
-  Status Enter(WalFiles*, const Interrupted&) override { return OkStatus(); }
+  Status Enter(WalFiles*, HasRead, const Interrupted&) override { return OkStatus(); }
   Status Commit(WalFiles*, const PageSet&, const FramePlan&, const Interrupted&) override {
     return OkStatus();
   }

@@ -17,6 +17,7 @@
 #define TURSO_VFS_RESULT_CODES_H_
 
 #include "src/base/status.h"
+#include "src/wal/write_gate.h"
 #include "vfs/sqlite.h"
 
 namespace turso {
@@ -24,10 +25,6 @@ namespace turso {
 // A commit was sent and no answer came: it may or may not be in the primary's history. SQLite
 // numbers its own SQLITE_IOERR_* from 1 upwards and is at 35 after 25 years.
 inline constexpr int kIoErrOutcomeUnknown = SQLITE_IOERR | (99 << 8);
-
-// Whether the application has read in the transaction that asks for the lock: its snapshot is then
-// worth keeping.
-enum class Reads { kNo, kYes };
 
 // For functions, pragmas and all that is not one of the points below.
 inline int SqliteCode(const Status& status) {
@@ -81,12 +78,12 @@ inline int CodeAtRead(const Status& status) {
 // At the lock. A primary that is not to be reached is SQLITE_IOERR to a transaction that begins
 // with this write. To one that has read it is SQLITE_CANTOPEN, since SQLITE_IOERR would take its
 // snapshot away.
-inline int CodeAtLock(const Status& status, Reads reads) {
+inline int CodeAtLock(const Status& status, HasRead has_read) {
   switch (status.code()) {
     case Code::kUnavailable:
     case Code::kNotFound:
     case Code::kOutcomeUnknown:  // Of an earlier commit; of this one nothing was sent.
-      return reads == Reads::kYes ? SQLITE_CANTOPEN : SQLITE_IOERR;
+      return has_read == HasRead::kYes ? SQLITE_CANTOPEN : SQLITE_IOERR;
     default: return SqliteCode(status);
   }
 }

@@ -40,15 +40,15 @@ void NoteSnapshot(Session* session) {
   if (at.frames == 0) at = WalPosition{};
 }
 
-Reads Reading(const Session* session) {
-  if (session->connection == nullptr || *session->connection == nullptr) return Reads::kNo;
+HasRead Reading(const Session* session) {
+  if (session->connection == nullptr || *session->connection == nullptr) return HasRead::kNo;
   sqlite3* db = *session->connection;
 #if SQLITE_VERSION_NUMBER >= 3034000
   if (sqlite3_libversion_number() >= 3034000) {
-    return sqlite3_txn_state(db, nullptr) == SQLITE_TXN_NONE ? Reads::kNo : Reads::kYes;
+    return sqlite3_txn_state(db, nullptr) == SQLITE_TXN_NONE ? HasRead::kNo : HasRead::kYes;
   }
 #endif
-  return sqlite3_get_autocommit(db) != 0 ? Reads::kNo : Reads::kYes;
+  return sqlite3_get_autocommit(db) != 0 ? HasRead::kNo : HasRead::kYes;
 }
 
 int Refuse(const Database& database, const std::string& why) {
@@ -58,7 +58,7 @@ int Refuse(const Database& database, const std::string& why) {
   } else {
     Log(LogLevel::kError, refused.text());
   }
-  return CodeAtLock(refused, Reads::kYes);
+  return CodeAtLock(refused, HasRead::kYes);
 }
 
 int BeginWrite(Session* session) {
@@ -76,11 +76,12 @@ int BeginWrite(Session* session) {
   }
   int code = Below(session, kWrite, 1, kLockExclusive);
   if (code != SQLITE_OK) return code;
-  Status entered =
-      Asked([&] { return database.gate->Enter(&*session->files, InterruptedBy(session)); });
+  const HasRead has_read = Reading(session);
+  Status entered = Asked(
+      [&] { return database.gate->Enter(&*session->files, has_read, InterruptedBy(session)); });
   if (!entered.ok()) {
     Below(session, kWrite, 1, kUnlockExclusive);
-    return CodeAtLock(entered, Reading(session));
+    return CodeAtLock(entered, has_read);
   }
   session->entered = true;
   session->agreed = false;

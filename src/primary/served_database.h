@@ -153,7 +153,7 @@ class ServedDatabase : public WriteGate, public std::enable_shared_from_this<Ser
   Status Stop();
 
   // The gate of the SQL connections.
-  Status Enter(WalFiles* files, const Interrupted& interrupted) override;
+  Status Enter(WalFiles* files, HasRead has_read, const Interrupted& interrupted) override;
   Status Commit(WalFiles* files, const PageSet& pages, const FramePlan& frames,
                 const Interrupted& interrupted) override;
   void Leave(WalFiles* files) override;

@@ -24,7 +24,7 @@ ReplicaId HolderOf(const WalFiles* files) {
 
 }  // namespace
 
-Status ServedDatabase::Enter(WalFiles* files, const Interrupted& interrupted) {
+Status ServedDatabase::Enter(WalFiles* files, HasRead, const Interrupted& interrupted) {
   Lock lock(mutex_);
   const ReplicaId holder = HolderOf(files);
   const Instant deadline = Instant::Now() + kLeaseWait;

@@ -65,7 +65,7 @@ class ReplicaImpl : public Replica {
   Status BeforeRead(const Interrupted& interrupted) override;
   void AbandonAfterFork() override;
 
-  Status Enter(WalFiles* files, const Interrupted& interrupted) override;
+  Status Enter(WalFiles* files, HasRead has_read, const Interrupted& interrupted) override;
   Status Commit(WalFiles* files, const PageSet& pages, const FramePlan& frames,
                 const Interrupted& interrupted) override;
   void Leave(WalFiles* files) override;
@@ -119,7 +119,7 @@ class ReplicaImpl : public Replica {
   void CheckpointIfLong();
 
   // write.cc
-  Status CatchUp(WalFiles* files, Write* write, const Interrupted& interrupted);
+  Status CatchUp(WalFiles* files, HasRead has_read, Write* write, const Interrupted& interrupted);
   Status CatchUpOtherwise(WalFiles* files, const Status& why, Write* write, const Call& call);
   Status Send(const PageSet& pages, Write* write, uint64_t number, const Interrupted& interrupted);
   Status SettleSent(Write* write, Instant deadline, const Status& why,

@@ -12,14 +12,16 @@ namespace {
 // More than this of catching up is for the background: the application gets its lock back
 // meanwhile.
 constexpr Duration kCatchUpMax = seconds(1);
+// As long as a lease rests between the transactions of another replica, and a little more.
+constexpr Duration kHoldAfterReading = milliseconds(150);
 
 }  // namespace
 
-Status ReplicaImpl::Enter(WalFiles* files, const Interrupted& interrupted) {
+Status ReplicaImpl::Enter(WalFiles* files, HasRead has_read, const Interrupted& interrupted) {
   if (abandoned_)
     return Status(Code::kInvalid, path_ + ": the replica was open at a fork(); it is the parent's");
   write_ = Write{};
-  Status entered = CatchUp(files, &write_, interrupted);
+  Status entered = CatchUp(files, has_read, &write_, interrupted);
   if (!entered.ok()) {
     if (entered.code() != Code::kBusy) Note(entered);
     if (write_.fence != 0) RestLease(Duration{});
@@ -30,7 +32,8 @@ Status ReplicaImpl::Enter(WalFiles* files, const Interrupted& interrupted) {
   return OkStatus();
 }
 
-Status ReplicaImpl::CatchUp(WalFiles* files, Write* write, const Interrupted& interrupted) {
+Status ReplicaImpl::CatchUp(WalFiles* files, HasRead has_read, Write* write,
+                            const Interrupted& interrupted) {
   std::lock_guard lock(caller_mutex_);
   const Call call = CallWith(interrupted);
   Result<SidecarRecord> record = Stand(files, caller_.get(), call);
@@ -41,6 +44,7 @@ Status ReplicaImpl::CatchUp(WalFiles* files, Write* write, const Interrupted& in
   PageCollector news(Instant::Now() + kCatchUpMax);
   const Instant asked = Instant::Now();
   LeaseRequest request{write->record.replica_id, write->record.current};
+  if (has_read == HasRead::kYes) request.hold = kHoldAfterReading;
   Result<LeaseAnswer> lease = caller_->AcquireLease(request, &news, call);
   if (!lease.ok())
     return lease.status().While("asking " + options_.url + " for the right to write");

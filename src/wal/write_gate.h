@@ -29,6 +29,10 @@ namespace turso {
 // True when the application wants a wait to end (sqlite3_interrupt).
 using Interrupted = std::function<bool()>;
 
+// Whether the transaction that wants to write has read before. Then SQLite does not call the busy
+// handler for it, so that it is worth waiting a little for it here.
+enum class HasRead { kNo, kYes };
+
 class WriteGate {
  public:
   virtual ~WriteGate() = default;
@@ -36,7 +40,7 @@ class WriteGate {
   // The WRITE lock is held through `files`. May apply newer pages: SQLite notices by itself. kBusy,
   // kConflict, kDenied, kReadOnly, kUnavailable, kInterrupted: the lock is given back and SQLite
   // told.
-  virtual Status Enter(WalFiles* files, const Interrupted& interrupted) = 0;
+  virtual Status Enter(WalFiles* files, HasRead has_read, const Interrupted& interrupted) = 0;
   // The transaction as it will be, all its frames written but the header of the last. Never kBusy.
   virtual Status Commit(WalFiles* files, const PageSet& pages, const FramePlan& frames,
                         const Interrupted& interrupted) = 0;

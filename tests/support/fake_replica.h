@@ -49,7 +49,7 @@ class FakeReplica : public Replica {
   Status BeforeRead(const Interrupted&) override { return fresh; }
   void AbandonAfterFork() override {}
 
-  Status Enter(WalFiles*, const Interrupted&) override { return enter; }
+  Status Enter(WalFiles*, HasRead, const Interrupted&) override { return enter; }
   Status Commit(WalFiles*, const PageSet&, const FramePlan&, const Interrupted&) override {
     return commit;
   }
