@@ -1,5 +1,5 @@
-// One message of the `primary` protocol, request or answer: a JSON head, then blocks of pages, then a
-// checksum.
+// One message of the `primary` protocol, request or answer: a JSON head, then blocks of pages,
+// then a checksum.
 //
 //   message := "TVP1" head_length head block* end checksum       Integers are big-endian.
 //   head_length u32   head: a JSON object, UTF-8, at most 1 MiB
@@ -7,7 +7,7 @@
 //              page number u32 (count times) | packed bytes
 //              codec 0: the images one after another; 1: the same as one LZ4 block. count from 1
 //              to 256.
-//   end     := 0 u16 0 u16 0 u32                                  A block of no pages ends the list.
+//   end     := 0 u16 0 u16 0 u32                             A block of no pages ends the list.
 //   checksum u64: XXH3-64 of every byte before it
 //
 // The head of a message with blocks has "page_size" and "db_size". HTTP carries messages as
