@@ -154,6 +154,33 @@ TEST_F(PrimaryRemoteTest, AsksForTheNextPartBeforeItTakesTheCurrentOne) {
   EXPECT_EQ(server_->server().connections(), 1);
 }
 
+TEST_F(PrimaryRemoteTest, BuildsOnTheCommitsThatTheReplicaItselfMadeMeanwhile) {
+  Start(4);
+  remote_ = std::make_unique<PrimaryRemote>(
+      PrimaryAddress{server_->url(), "", "", PageCodec::kRaw, {0xab}});
+  struct Sink : RemoteCopy {
+    void Base(const Revision& base) override { bases.push_back(base); }
+    std::vector<Revision> bases;
+  } sink;
+  Revision base = primary_->revision();
+  server_->set_edit(
+      [&](const std::string&, json* head) { (*head)["since"] = std::string(base.text()); });
+  // It has committed `base` while it asked, and nothing came after that: it is told so, no more.
+  Result<Revision> revision = remote_->Pull({}, milliseconds(1), &sink, call_);
+  ASSERT_TRUE(revision.ok()) << revision.status().text();
+  EXPECT_EQ(*revision, base);
+  EXPECT_EQ(sink.bases, std::vector<Revision>{base});
+  EXPECT_EQ(sink.db_size(), 0u);
+  Result<Message> asked = Message::Decode(AsBytes(server_->server().requests().at(0).body));
+  EXPECT_EQ(TextField(asked->head(), "replica").value(), "ab" + std::string(30, '0'));
+  for (const json& bad : {json(""), json(7), json("no revision")}) {
+    server_->set_edit([&](const std::string&, json* head) { (*head)["since"] = bad; });
+    revision = remote_->Pull({}, milliseconds(1), &sink, call_);
+    EXPECT_EQ(revision.status().code(), Code::kCorrupt) << bad;
+  }
+  EXPECT_EQ(sink.bases.size(), 1u);
+}
+
 TEST_F(PrimaryRemoteTest, StopsWhenTheSinkRefusesAndIsAsGoodAsNew) {
   Start(20, 3);
   struct Sink : RemoteCopy {

@@ -374,7 +374,7 @@ class PrimaryRemote::PullInParts {
   Status MoveBase(const Answer& answer) {
     Result<std::string> text = TextField(answer.message.head(), "since");
     std::optional<Revision> base = text.ok() ? Revision::Parse(*text) : std::nullopt;
-    if (!base || page_size_ != 0) {
+    if (!base || base->empty() || page_size_ != 0) {
       return remote_->Corrupt(Status(Code::kCorrupt, "a pull that builds on no revision"));
     }
     since_ = since_asked_first_ = *base;

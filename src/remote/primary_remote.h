@@ -26,8 +26,8 @@ struct PrimaryAddress {
   std::string base;  // http(s)://host[:port]/database, no credentials, no slash at the end.
   std::string token;
   std::string token_file;             // Wins over token.
-  std::array<uint8_t, 16> replica{};  // Who asks; zeros for nobody in particular.
   PageCodec codec = PageCodec::kLz4;  // For pages in either direction.
+  std::array<uint8_t, 16> replica{};  // Who asks; zeros for nobody in particular.
 };
 
 class PrimaryRemote : public Remote {
