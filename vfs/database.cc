@@ -150,7 +150,13 @@ Result<std::unique_ptr<DatabaseUse>> UseReplica(const std::string& path, const O
       place->database = *opened;
     }
     place->uses = 0;
-    place->database->replica->Start();
+    try {
+      place->database->replica->Start();
+    } catch (const std::exception& thrown) {
+      std::lock_guard registry_lock(GlobalRegistry()->mutex);
+      place->database.reset();
+      return Status(Code::kNoMemory, "starting to follow for " + path + ": " + thrown.what());
+    }
   }
   const std::string& open_url = place->database->options.url;
   if (!options.url.empty() && options.url != open_url) {

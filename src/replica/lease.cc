@@ -5,10 +5,10 @@
 //   lease_fence f, idle_since 0        a transaction runs under it
 //   lease_fence f, idle_since t        resting since t: the next transaction takes it without
 //                                      asking, or the process lease_pid gives it back
+//   lease_fence f, idle_since -1       to be given back, and not to be taken
 // Whoever moves idle_since away from t has the lease. All of this is fairness and speed: a commit
 // under a lease that is gone is decided by the primary's compare-and-swap like any other.
 
-#include <signal.h>
 #include <unistd.h>
 
 #include "src/replica/replica_impl.h"
@@ -20,6 +20,7 @@ namespace {
 // A lease that is about to end is not worth starting with.
 constexpr Duration kMargin = milliseconds(300);
 constexpr Duration kRenewAfter = milliseconds(700);
+constexpr int64_t kToBeReleased = -1;
 
 }  // namespace
 
@@ -28,7 +29,7 @@ bool ReplicaImpl::TakeIdleLease(uint64_t* fence) {
   const uint64_t held = shared.lease_fence.load();
   if (held == 0) return false;
   int64_t since = shared.lease_idle_since.load();
-  if (Instant{shared.lease_until.load()} < Instant::Now() + kMargin || since == 0) return false;
+  if (Instant{shared.lease_until.load()} < Instant::Now() + kMargin || since <= 0) return false;
   if (!shared.lease_idle_since.compare_exchange_strong(since, 0)) return false;
   shared.lease_pid.store(static_cast<uint32_t>(getpid()));
   *fence = held;
@@ -44,11 +45,7 @@ void ReplicaImpl::HoldLease(const LeaseAnswer& answer, Instant asked) {
   std::lock_guard lock(mutex_);
   lease_touched_ = true;
   if (!keep_thread_.joinable() && !Stopping()) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    keep_thread_ = std::thread([this] { KeepLease(); });
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    keep_thread_ = StartThread(&ReplicaImpl::KeepLease);
   }
   changed_.notify_all();
 }
@@ -65,6 +62,17 @@ void ReplicaImpl::RestLease(Duration linger) {
   shared.lease_idle_since.store(Instant::Now().nanoseconds);
   std::lock_guard lock(mutex_);
   lease_linger_ = linger;
+  lease_touched_ = true;
+  changed_.notify_all();
+}
+
+// Nobody here may use it: what it was got for failed.
+void ReplicaImpl::GiveLeaseBack() {
+  SharedState& shared = sidecar_->shared();
+  if (shared.lease_fence.load() == 0) return;
+  shared.lease_pid.store(static_cast<uint32_t>(getpid()));
+  shared.lease_idle_since.store(kToBeReleased);
+  std::lock_guard lock(mutex_);
   lease_touched_ = true;
   changed_.notify_all();
 }
@@ -116,12 +124,13 @@ Duration ReplicaImpl::KeepOnce(Remote* remote) {
     linger = lease_linger_;
   }
   const Duration rested = now - Instant{since};
-  if (rested < linger) return std::max<Duration>(linger - rested, milliseconds(1));
-  ReleaseRestingLease(remote, seconds(2));
+  if (since != kToBeReleased && rested < linger)
+    return std::max<Duration>(linger - rested, milliseconds(1));
+  ReleaseRestingLease(remote, seconds(2), Ending::kNo);
   return Duration{};
 }
 
-void ReplicaImpl::ReleaseRestingLease(Remote* remote, Duration timeout) {
+void ReplicaImpl::ReleaseRestingLease(Remote* remote, Duration timeout, Ending ending) {
   SharedState& shared = sidecar_->shared();
   uint64_t fence = shared.lease_fence.load();
   int64_t since = shared.lease_idle_since.load();
@@ -132,6 +141,7 @@ void ReplicaImpl::ReleaseRestingLease(Remote* remote, Duration timeout) {
   if (Instant{shared.lease_until.load()} < Instant::Now()) return;
   Call call = CallWith(nullptr);
   call.timeout = std::min(call.timeout, timeout);
+  if (ending == Ending::kYes) call.cancelled = nullptr;  // Which says by now that all is over.
   // A lease that cannot be given back ends by itself.
   (void)remote->ReleaseLease(replica_id_, fence, call);
 }

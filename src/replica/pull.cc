@@ -97,20 +97,19 @@ Result<WalIndexHeader> ReplicaImpl::OwnHeader() {
 
 // Where to pull from. Usually the record says; if the log is in another state, that is cleared up
 // under WRITE.
-Result<Revision> ReplicaImpl::KnownRevision(Remote* remote, const Call& call) {
+Result<Revision> ReplicaImpl::KnownRevision(SharedRemote remote, const Call& call) {
   Result<WalIndexHeader> header = OwnHeader();
   if (!header.ok()) return header.status();
   Result<SidecarRecord> record = sidecar_->Read();
   if (!record.ok()) return record.status();
   const WalPosition position = header->position();
-  if (record->intent.kind == IntentKind::kNone &&
-      (position == record->current_position ||
-       (position.frames == 0 && record->current_in_database))) {
+  if (record->intent.kind == IntentKind::kNone && IsAsRecorded(*record, position)) {
     return record->current;
   }
   Revision current;
   TURSO_RETURN_IF_ERROR(WithWriteLock(kLockPatience, [&](WalFiles* files) {
-    Result<SidecarRecord> standing = Stand(files, remote, call);
+    auto turn = remote.Take();
+    Result<SidecarRecord> standing = Stand(files, remote.remote, call);
     if (!standing.ok()) return standing.status();
     current = standing->current;
     return OkStatus();
@@ -132,22 +131,28 @@ Status ReplicaImpl::ApplyPulled(PageSet* pages, const Revision& since, const Rev
   });
 }
 
-Result<Revision> ReplicaImpl::PullAndApply(Remote* remote, Duration wait, const Call& call) {
+Result<Revision> ReplicaImpl::PullAndApply(SharedRemote remote, Duration wait, const Call& call) {
   Result<Revision> since = KnownRevision(remote, call);
   if (!since.ok()) return since.status();
   PageCollector news;
   const Instant asked = Instant::Now();
-  Result<Revision> reached = remote->Pull(*since, wait, &news, call);
+  Result<Revision> reached = Status(Code::kBusy, "");
+  {
+    auto turn = remote.Take();
+    reached = remote.remote->Pull(*since, wait, &news, call);
+  }
   if (!reached.ok() && reached.status().code() == Code::kConflict) {
     // The primary does not know our revision: it is another history. Compare page by page.
     Revision current;
     TURSO_RETURN_IF_ERROR(WithWriteLock(kLockPatience, [&](WalFiles* files) {
       Result<WalIndexHeader> header = Header(files);
       if (!header.ok()) return header.status();
-      Result<SidecarRecord> record = Stand(files, remote, call);
+      auto turn = remote.Take();
+      Result<SidecarRecord> record = Stand(files, remote.remote, call);
       if (!record.ok()) return record.status();
       Status repaired = OkStatus();
-      if (record->current == *since) repaired = Repair(files, *header, &*record, remote, call);
+      if (record->current == *since)
+        repaired = Repair(files, *header, &*record, remote.remote, call);
       current = record->current;
       return repaired;
     }));
@@ -172,11 +177,7 @@ Result<Revision> ReplicaImpl::SyncWithin(Duration timeout, const Interrupted& in
   if (abandoned_)
     return Status(Code::kInvalid, path_ + ": the replica was open at a fork(); it is the parent's");
   for (int turn = 0;; turn++) {
-    Result<Revision> reached = Status(Code::kBusy, "");
-    {
-      std::lock_guard lock(caller_mutex_);
-      reached = PullAndApply(caller_.get(), Duration{}, call);
-    }
+    Result<Revision> reached = PullAndApply({caller_.get(), &caller_mutex_}, Duration{}, call);
     if (reached.ok()) NoteReached();
     if (!reached.ok() && (reached.status().code() != Code::kBusy || turn == 4))
       Note(reached.status());
@@ -201,7 +202,7 @@ void ReplicaImpl::CheckpointIfLong() {
 Duration ReplicaImpl::FollowOnce(Remote* remote) {
   const bool follow = options_.sync == SyncMode::kFollow;
   Result<Revision> reached =
-      PullAndApply(remote, follow ? kFollowWait : Duration{}, CallWith(nullptr));
+      PullAndApply({remote, nullptr}, follow ? kFollowWait : Duration{}, CallWith(nullptr));
   if (reached.ok()) {
     NoteReached();
     CheckpointIfLong();

@@ -14,20 +14,6 @@ namespace turso {
 
 namespace {
 
-std::thread StartQuietly(std::function<void()> body) {
-  // Signals are the application's.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread(std::move(body));
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return thread;
-}
-
-}  // namespace
-
-namespace {
-
 // Who opens the replica through us never removes its log, and it had one from the start. Without
 // it, what the database file holds is nobody's word: the next pull or write compares it with the
 // primary.
@@ -107,7 +93,26 @@ Status ReplicaImpl::MoveTo(const std::string& url) {
 }
 
 void ReplicaImpl::Start() {
-  if (options_.sync != SyncMode::kOff) follow_thread_ = StartQuietly([this] { Follow(); });
+  if (options_.sync != SyncMode::kOff) follow_thread_ = StartThread(&ReplicaImpl::Follow);
+}
+
+std::thread ReplicaImpl::StartThread(void (ReplicaImpl::*body)()) {
+  // Signals are the application's, and so is the process: nothing that is thrown may end it.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread thread([this, body] {
+    while (!Stopping()) {
+      try {
+        (this->*body)();
+      } catch (const std::exception& thrown) {
+        Log(LogLevel::kError, path_ + ": " + thrown.what());
+        std::this_thread::sleep_for(milliseconds(200));
+      }
+    }
+  });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return thread;
 }
 
 void ReplicaImpl::Stop() {
@@ -122,7 +127,7 @@ void ReplicaImpl::Stop() {
   if (keep_thread_.joinable()) keep_thread_.join();
   sidecar_->Resign();
   // Nobody is left to give it back later, and others would wait for it to expire.
-  ReleaseRestingLease(caller_.get(), milliseconds(500));
+  ReleaseRestingLease(caller_.get(), milliseconds(500), Ending::kYes);
   {
     std::lock_guard lock(apply_mutex_);
     apply_files_.reset();
@@ -149,10 +154,15 @@ Call ReplicaImpl::CallWith(const Interrupted& interrupted) const {
 }
 
 void ReplicaImpl::Note(const Status& status) {
-  Log(LogLevel::kWarning, status.text());
-  std::lock_guard lock(mutex_);
-  last_error_ = status.text();
-  if (status.code() == Code::kUnavailable) offline_ = true;
+  bool is_new;
+  {
+    std::lock_guard lock(mutex_);
+    is_new = last_error_ != status.text();
+    last_error_ = status.text();
+    if (status.code() == Code::kUnavailable) offline_ = true;
+  }
+  // The follower meets the same failure again and again while the primary is away.
+  if (is_new) Log(LogLevel::kWarning, status.text());
 }
 
 void ReplicaImpl::NoteReached() {
@@ -172,8 +182,7 @@ Result<Revision> ReplicaImpl::RevisionAt(const WalPosition& position) {
   if (std::optional<Revision> revision = sidecar_->Recall(place)) return *revision;
   Result<SidecarRecord> record = sidecar_->Read();
   if (!record.ok()) return record.status();
-  if (position == record->current_position ||
-      (position.frames == 0 && record->current_in_database)) {
+  if (IsAsRecorded(*record, position)) {
     return record->current;
   }
   const Intent& intent = record->intent;

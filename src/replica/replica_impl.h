@@ -41,6 +41,18 @@ class PageCollector : public PageSink {
   PageSet pages_;
 };
 
+// Whether the record names `current` for this state of the log.
+bool IsAsRecorded(const SidecarRecord& record, const WalPosition& position);
+
+// A Remote and the mutex that serialises its calls; null if it is one thread's own.
+struct SharedRemote {
+  Remote* remote;
+  std::mutex* mutex;
+  std::unique_lock<std::mutex> Take() const {
+    return mutex == nullptr ? std::unique_lock<std::mutex>() : std::unique_lock(*mutex);
+  }
+};
+
 class ReplicaImpl : public Replica {
  public:
   ReplicaImpl(std::string path, Options options, std::unique_ptr<Sidecar> sidecar,
@@ -109,13 +121,13 @@ class ReplicaImpl : public Replica {
   Duration FollowOnce(Remote* remote);
   // Pulls through `remote` what is newer and applies it. kBusy if WRITE was not to be had, or
   // others were faster.
-  Result<Revision> PullAndApply(Remote* remote, Duration wait, const Call& call);
+  Result<Revision> PullAndApply(SharedRemote remote, Duration wait, const Call& call);
   Result<Revision> SyncWithin(Duration timeout, const Interrupted& interrupted);
   Status ApplyPulled(PageSet* pages, const Revision& since, const Revision& target);
   // Holds WRITE through apply_files_ for `body`; kBusy at the deadline.
   Status WithWriteLock(Duration patience, const std::function<Status(WalFiles*)>& body);
   Result<WalIndexHeader> OwnHeader();
-  Result<Revision> KnownRevision(Remote* remote, const Call& call);
+  Result<Revision> KnownRevision(SharedRemote remote, const Call& call);
   void CheckpointIfLong();
 
   // write.cc
@@ -132,11 +144,14 @@ class ReplicaImpl : public Replica {
   void RestLease(Duration linger);
   void KeepLease();
   Duration KeepOnce(Remote* remote);
-  void ReleaseRestingLease(Remote* remote, Duration timeout);
+  void GiveLeaseBack();
+  enum class Ending { kNo, kYes };
+  void ReleaseRestingLease(Remote* remote, Duration timeout, Ending ending);
 
   Call CallWith(const Interrupted& interrupted) const;
   void Note(const Status& status);  // Remembers a failure as the last error.
   void NoteReached();
+  std::thread StartThread(void (ReplicaImpl::*body)());
   bool Stopping() const { return stopping_.load(std::memory_order_relaxed); }
 
   const std::string path_;

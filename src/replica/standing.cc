@@ -31,6 +31,12 @@ WalPosition Place(const Salts& salts, uint32_t frames) {
 
 }  // namespace
 
+bool IsAsRecorded(const SidecarRecord& record, const WalPosition& position) {
+  if (record.current.empty()) return false;  // A repair was begun and not finished.
+  return position == record.current_position ||
+         (position.frames == 0 && record.current_in_database);
+}
+
 Result<WalIndexHeader> ReplicaImpl::Header(WalFiles* files) {
   WalIndex index(files);
   Result<std::optional<WalIndexHeader>> header = index.ReadHeader();
@@ -63,8 +69,7 @@ Result<std::optional<SidecarRecord>> ReplicaImpl::StandAlone(WalFiles* files,
   Result<SidecarRecord> record = sidecar_->Read();
   if (!record.ok()) return record.status();
   const WalPosition position = header.position();
-  const bool as_recorded =
-      position == record->current_position || (position.frames == 0 && record->current_in_database);
+  const bool as_recorded = IsAsRecorded(*record, position);
   if (record->intent.kind == IntentKind::kNone) {
     if (!as_recorded) return std::optional<SidecarRecord>();
     RememberState(header, record->current);
@@ -96,14 +101,12 @@ Result<SidecarRecord> ReplicaImpl::Stand(WalFiles* files, Remote* remote, const 
   Result<SidecarRecord> record = sidecar_->Read();
   if (!record.ok()) return record.status();
   const WalPosition position = header->position();
-  bool known =
-      position == record->current_position || (position.frames == 0 && record->current_in_database);
+  bool known = IsAsRecorded(*record, position);
   if (record->intent.kind == IntentKind::kCommit) {
     Result<bool> explained = Explains(files, *header, *record);
     if (!explained.ok()) return explained.status();
     TURSO_RETURN_IF_ERROR(SettleIntent(&*record, *explained, *header, remote, call));
-    known = record->current_position == position ||
-            (position.frames == 0 && record->current_in_database);
+    known = IsAsRecorded(*record, position);
   }
   if (!known) TURSO_RETURN_IF_ERROR(Repair(files, *header, &*record, remote, call));
   return record;
@@ -272,7 +275,12 @@ Status ReplicaImpl::Repair(WalFiles* files, const WalIndexHeader& found, Sidecar
   // What the primary changed since the durable revision may rightly differ; what else differs is a
   // foreign hand's.
   PageCollector expected;
-  const bool log_was_missing = record->current_position.frames == UINT32_MAX;
+  // Stock SQLite writes only where byte 18 let it, and leaves that there (see ApplyPages); a mere
+  // reader that took the log away with its last close has changed nothing.
+  uint8_t write_version = 0;
+  TURSO_RETURN_IF_ERROR(files->ReadDatabase(kWriteVersion, {&write_version, 1}));
+  const bool somebody_wrote =
+      record->current_position.frames == UINT32_MAX && write_version != kNotForOthers;
   bool anything_may_differ = record->durable.empty();
   bool related = true;
   if (!anything_may_differ) {
@@ -295,7 +303,7 @@ Status ReplicaImpl::Repair(WalFiles* files, const WalIndexHeader& found, Sidecar
     }
     if (same) continue;
     different.push_back(page);
-    if (log_was_missing || !related || expected.pages().Find(page) == nullptr) foreign = true;
+    if (somebody_wrote || !related || expected.pages().Find(page) == nullptr) foreign = true;
   }
   if (foreign && !anything_may_differ) {
     TURSO_RETURN_IF_ERROR(SetAside(files, header, record->page_size));
@@ -314,7 +322,9 @@ Status ReplicaImpl::Repair(WalFiles* files, const WalIndexHeader& found, Sidecar
     if (!newest.ok()) return newest.status().While(doing);
     at = newest;
   }
-  record->durable = Revision{};
+  // Should the log be restarted on the way, nothing vouches for what the file holds until the pages
+  // are there.
+  record->durable = record->current = Revision{};
   TURSO_RETURN_IF_ERROR(ApplyPages(files, &fresh.pages(), *at, record));
   Log(LogLevel::kWarning, path_ + ": " + std::to_string(different.size()) + " of " +
                               std::to_string(theirs->hashes.size()) +

@@ -24,7 +24,7 @@ Status ReplicaImpl::Enter(WalFiles* files, HasRead has_read, const Interrupted& 
   Status entered = CatchUp(files, has_read, &write_, interrupted);
   if (!entered.ok()) {
     if (entered.code() != Code::kBusy) Note(entered);
-    if (write_.fence != 0) RestLease(Duration{});
+    if (write_.fence != 0) GiveLeaseBack();
     return entered;
   }
   std::lock_guard lock(mutex_);
@@ -104,7 +104,8 @@ Status ReplicaImpl::Commit(WalFiles*, const PageSet& pages, const FramePlan& fra
     return OkStatus();
   }
   Note(sent);
-  DropLease();
+  GiveLeaseBack();
+  write.fence = 0;
   if (sent.code() == Code::kOutcomeUnknown) {
     sidecar_->shared().unsettled.store(number);
     return sent;
@@ -191,7 +192,7 @@ void ReplicaImpl::Leave(WalFiles* files) {
       Note(Status(Code::kOutcomeUnknown,
                   path_ + ": the primary has the transaction, but it could not be finished "
                           "locally; the next write or pull brings it"));
-      DropLease();
+      GiveLeaseBack();
       write.fence = 0;
     }
   }
