@@ -64,10 +64,9 @@ void LeaseTable::Release(const ReplicaId& holder, uint64_t fence, Instant now) {
   DropLate(now);
 }
 
-bool LeaseTable::Committed(const ReplicaId& holder, uint64_t fence, Instant now) {
-  if (!lease_ || lease_->holder != holder || lease_->fence != fence) return false;
-  if (!OthersWait(holder, now)) return false;
-  Release(holder, fence, now);
+bool LeaseTable::Committed(uint64_t fence, Instant now) {
+  if (!lease_ || lease_->fence != fence || !OthersWait(lease_->holder, now)) return false;
+  lease_.reset();
   return true;
 }
 
@@ -75,7 +74,9 @@ void LeaseTable::Forget(const ReplicaId& holder) {
   std::erase_if(queue_, [&](const Waiter& waiter) { return waiter.holder == holder; });
 }
 
-bool LeaseTable::held(Instant now) const { return Live(now); }
+bool LeaseTable::HeldByOther(uint64_t fence, Instant now) const {
+  return Live(now) && lease_->fence != fence;
+}
 
 size_t LeaseTable::waiting(Instant now) const {
   return static_cast<size_t>(

@@ -42,12 +42,13 @@ class LeaseTable {
   // The new lifetime; nothing if the lease is not the holder's any more.
   std::optional<Duration> Renew(const ReplicaId& holder, uint64_t fence, Instant now);
   void Release(const ReplicaId& holder, uint64_t fence, Instant now);
-  // The holder has committed. True if the lease ended with it, because somebody waits.
-  bool Committed(const ReplicaId& holder, uint64_t fence, Instant now);
+  // A commit under `fence` was taken. True if the lease ended with it, because somebody waits.
+  bool Committed(uint64_t fence, Instant now);
   // Leaves the queue.
   void Forget(const ReplicaId& holder);
 
-  bool held(Instant now) const;
+  // Whether a lease other than that of `fence` is alive.
+  bool HeldByOther(uint64_t fence, Instant now) const;
   size_t waiting(Instant now) const;
   // When time alone may change who gets the lease; nothing if it never will.
   std::optional<Instant> NextChange(Instant now) const;
