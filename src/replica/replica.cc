@@ -278,9 +278,11 @@ ReplicaStatus ReplicaImpl::status() {
   status.commits = counters_.commits;
   status.conflicts = counters_.conflicts;
   status.last_error = last_error_;
+  const bool stale = options_.max_staleness.has_value() &&
+                     (status.lag_ms < 0 || milliseconds(status.lag_ms) > *options_.max_staleness);
   status.state = shared.unsettled.load() != 0 ? "settling"
                  : offline_                   ? "offline"
-                 : stale_                     ? "stale"
+                 : stale                      ? "stale"
                                               : "live";
   return status;
 }

@@ -176,7 +176,6 @@ class ReplicaImpl : public Replica {
   Counters counters_;
   std::optional<std::string> last_error_;
   bool offline_ = false;
-  bool stale_ = false;
   bool pull_wanted_ = false;
   bool writing_ = false;
   bool lease_touched_ = false;
