@@ -71,7 +71,7 @@ int Connect(sqlite3* db, void*, int, const char* const*, sqlite3_vtab** out, cha
       schema += column.declaration;
     }
     const int rc = sqlite3_declare_vtab(db, (schema + ")").c_str());
-    if (rc == SQLITE_OK) *out = new sqlite3_vtab{};
+    if (rc == SQLITE_OK) *out = std::make_unique<sqlite3_vtab>().release();
     return rc;
   });
 }
@@ -88,7 +88,8 @@ int BestIndex(sqlite3_vtab*, sqlite3_index_info* plan) noexcept {
 }
 
 int Open(sqlite3_vtab*, sqlite3_vtab_cursor** out) noexcept {
-  return Guarded(SQLITE_ERROR, [&] { return *out = new Cursor{}, SQLITE_OK; });
+  return Guarded(SQLITE_ERROR,
+                 [&] { return *out = std::make_unique<Cursor>().release(), SQLITE_OK; });
 }
 
 int Close(sqlite3_vtab_cursor* cursor) noexcept {
