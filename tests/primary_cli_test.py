@@ -59,14 +59,16 @@ class PrimaryTest(unittest.TestCase):
         process.send_signal(number)
         self.assertEqual(process.wait(PATIENCE), 0, self.log.read_text())
 
-    def ask(self, method, path, body=None, token=None):
+    def ask(self, method, path, body=None, token=None, **more):
         """(status, headers, text)"""
         host = self.host.strip("[]")
         if self.scheme == "https":
             connection = http.client.HTTPSConnection(host, self.port, timeout=PATIENCE, context=self.context)
         else:
             connection = http.client.HTTPConnection(host, self.port, timeout=PATIENCE)
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        headers = {name.replace("_", "-"): value for name, value in more.items()}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
@@ -278,6 +280,35 @@ class Paths(PrimaryTest):
         self.assertEqual(samples["turso_sql_streams"], "1")
         for line in text.splitlines():
             self.assertRegex(line, r"^(# (HELP|TYPE) \w+ .+|\w+(\{\w+=\"[^\"]*\"\})? \d+)$")
+
+
+class Browsers(PrimaryTest):
+    def test_refuses_pages_from_elsewhere_where_everybody_may_write(self):
+        self.start("--create")
+        for origin in ("https://example.com", "http://localhost.example.com", "http://127.0.0.1.example.com:80",
+                       "null", "http://10.0.0.1", ""):
+            for method, path in (("POST", "/app/v2/pipeline"), ("OPTIONS", "/app/v2/pipeline"), ("GET", "/metrics")):
+                status, headers, _ = self.ask(method, path, '{"requests":[]}', Origin=origin)
+                self.assertEqual(status, 403, origin)
+                self.assertNotIn("Access-Control-Allow-Origin", headers)
+        self.assertFalse((self.data / "app.db").exists())
+        for origin in ("http://localhost:5173", "http://127.0.0.1", "https://[::1]:99", "http://localhost"):
+            status, headers, _ = self.ask("POST", "/app/v2/pipeline", '{"requests":[]}', Origin=origin)
+            self.assertEqual((status, headers["Access-Control-Allow-Origin"]), (200, "*"), origin)
+
+    def test_lets_any_page_ask_that_has_a_token(self):
+        self.start("--create", "--token-file", self.file("tokens", "secret"))
+        page = {"Origin": "https://example.com"}
+        status, headers, _ = self.ask("OPTIONS", "/app/v2/pipeline", **page, Access_Control_Request_Method="POST",
+                                      Access_Control_Request_Headers="authorization,content-type")
+        self.assertEqual(status, 204)
+        self.assertEqual(headers["Access-Control-Allow-Origin"], "*")
+        self.assertEqual(headers["Access-Control-Allow-Headers"], "authorization,content-type")
+        self.assertIn("POST", headers["Access-Control-Allow-Methods"])
+        for token, expected in (("secret", 200), ("wrong", 401)):
+            status, headers, _ = self.ask("POST", "/app/v2/pipeline", '{"requests":[]}', token, **page)
+            self.assertEqual((status, headers["Access-Control-Allow-Origin"]), (expected, "*"))
+        self.assertNotIn("Access-Control-Allow-Origin", self.ask("GET", "/health")[1])
 
 
 class Tokens(PrimaryTest):

@@ -1,6 +1,8 @@
 #include "src/primary/router.h"
 
+#include <arpa/inet.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
 
 #include <vector>
 
@@ -92,6 +94,24 @@ unsigned HttpStatusOf(const Status& status) {
   }
 }
 
+// Whether a page's origin, scheme://host[:port], is this machine.
+bool IsOfThisMachine(std::string_view origin) {
+  size_t scheme = origin.find("://");
+  if (scheme == std::string_view::npos) return false;
+  std::string_view host = origin.substr(scheme + 3);
+  if (host == "[::1]" || host.substr(0, 6) == "[::1]:") return true;
+  host = host.substr(0, host.find(':'));
+  if (host == "localhost") return true;
+  in_addr address{};
+  return inet_pton(AF_INET, std::string(host).c_str(), &address) == 1 &&
+         ntohl(address.s_addr) >> 24 == 127;
+}
+
+// https://fetch.spec.whatwg.org/#http-cors-protocol
+void ShowToPages(HttpResponse* response) {
+  response->headers.emplace_back("Access-Control-Allow-Origin", "*");
+}
+
 }  // namespace
 
 const char* RouteKindName(RouteKind kind) {
@@ -134,7 +154,34 @@ HttpResponse Router::Refusal(RouteKind kind, const Status& status) const {
   return response;
 }
 
+bool Router::IsForeignPage(const HttpHead& head) const {
+  std::optional<std::string_view> origin = head.Header("Origin");
+  return origin && tokens_.empty() && !IsOfThisMachine(*origin);
+}
+
 Admission Router::Admit(const HttpHead& head) {
+  Admission admission;
+  if (IsForeignPage(head)) {
+    admission.refusal = HttpResponse::Json(
+        403, HranaErrorJson({"without a token file, pages from elsewhere may not ask this server",
+                             "FORBIDDEN_ORIGIN", ""}));
+    return admission;
+  }
+  if (head.method == "OPTIONS" && head.Header("Access-Control-Request-Method")) {
+    admission.refusal = HttpResponse::Text(204, "");
+    admission.refusal->headers = {
+        {"Access-Control-Allow-Methods", "GET, HEAD, POST"},
+        {"Access-Control-Allow-Headers",
+         std::string(head.Header("Access-Control-Request-Headers").value_or(""))},
+        {"Access-Control-Max-Age", "86400"}};
+  } else {
+    admission = AdmitRoute(head);
+  }
+  if (admission.refusal && head.Header("Origin")) ShowToPages(&*admission.refusal);
+  return admission;
+}
+
+Admission Router::AdmitRoute(const HttpHead& head) {
   Admission admission;
   Result<Route> route = ParseRoute(head.path);
   if (!route.ok()) {
@@ -171,6 +218,12 @@ void Router::Serve(ServedRequest request, Respond respond) {
   Result<Route> route = ParseRoute(request.head.path);
   if (!route.ok()) return respond(Refusal(RouteKind::kAbout, route.status()));
   Access access = tokens_.Check(request.head.Header("Authorization"));
+  if (request.head.Header("Origin")) {
+    respond = [respond = std::move(respond)](HttpResponse response) {
+      ShowToPages(&response);
+      respond(std::move(response));
+    };
+  }
   switch (route->kind) {
     case RouteKind::kAbout:
     case RouteKind::kVersion:

@@ -6,6 +6,10 @@
 //   POST [/NAME]/v2/pipeline  …/v3/pipeline  …/v3/cursor
 //   POST [/NAME]/_turso/v1/CALL
 //
+// Pages in browsers may ask like anybody else (CORS) where tokens are wanted: no browser adds one
+// by itself. Where none are, a page from elsewhere is refused, since every page that the user of
+// this machine looks at could otherwise write to his databases.
+//
 // Without /NAME the database is `main`. Each part of a path is percent-decoded once, after the path
 // was split. Any thread.
 
@@ -79,6 +83,8 @@ class Router : public HttpHandler {
 
  private:
   HttpResponse Refusal(RouteKind kind, const Status& status) const;
+  Admission AdmitRoute(const HttpHead& head);
+  bool IsForeignPage(const HttpHead& head) const;
 
   const Tokens tokens_;
   const RouterParts parts_;
