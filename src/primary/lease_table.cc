@@ -64,8 +64,8 @@ void LeaseTable::Release(const ReplicaId& holder, uint64_t fence, Instant now) {
   DropLate(now);
 }
 
-bool LeaseTable::Committed(uint64_t fence, Instant now) {
-  if (!lease_ || lease_->fence != fence || !OthersWait(lease_->holder, now)) return false;
+bool LeaseTable::Committed(const ReplicaId& replica, uint64_t fence, Instant now) {
+  if (!lease_ || !IsOf(replica, fence) || !OthersWait(lease_->holder, now)) return false;
   lease_.reset();
   return true;
 }
@@ -74,8 +74,12 @@ void LeaseTable::Forget(const ReplicaId& holder) {
   std::erase_if(queue_, [&](const Waiter& waiter) { return waiter.holder == holder; });
 }
 
-bool LeaseTable::HeldByOther(uint64_t fence, Instant now) const {
-  return Live(now) && lease_->fence != fence;
+bool LeaseTable::IsOf(const ReplicaId& replica, uint64_t fence) const {
+  return lease_->holder == replica || lease_->fence == fence;
+}
+
+bool LeaseTable::HeldByOther(const ReplicaId& replica, uint64_t fence, Instant now) const {
+  return Live(now) && !IsOf(replica, fence);
 }
 
 size_t LeaseTable::waiting(Instant now) const {

@@ -42,13 +42,15 @@ class LeaseTable {
   // The new lifetime; nothing if the lease is not the holder's any more.
   std::optional<Duration> Renew(const ReplicaId& holder, uint64_t fence, Instant now);
   void Release(const ReplicaId& holder, uint64_t fence, Instant now);
-  // A commit under `fence` was taken. True if the lease ended with it, because somebody waits.
-  bool Committed(uint64_t fence, Instant now);
+  // A commit of `replica` under `fence` was taken. True if its lease ended with it, because
+  // somebody waits. Either names the lease: an ask of the replica's own that came late may have
+  // given it another fence meanwhile.
+  bool Committed(const ReplicaId& replica, uint64_t fence, Instant now);
   // Leaves the queue.
   void Forget(const ReplicaId& holder);
 
-  // Whether a lease other than that of `fence` is alive.
-  bool HeldByOther(uint64_t fence, Instant now) const;
+  // Whether a lease is alive that is neither of `replica` nor of `fence`.
+  bool HeldByOther(const ReplicaId& replica, uint64_t fence, Instant now) const;
   size_t waiting(Instant now) const;
   // When time alone may change who gets the lease; nothing if it never will.
   std::optional<Instant> NextChange(Instant now) const;
@@ -67,6 +69,7 @@ class LeaseTable {
   };
 
   bool Live(Instant now) const;
+  bool IsOf(const ReplicaId& replica, uint64_t fence) const;
   bool OthersWait(const ReplicaId& holder, Instant now) const;
   void DropLate(Instant now);
   Instant Expiry(Instant now) const;

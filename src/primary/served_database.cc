@@ -215,7 +215,7 @@ Result<Committed> ServedDatabase::Commit(const PageCommit& commit) {
                               ", the commit is based on " + commit.base);
   }
   // Safe to take; but who has a lease relies on being the only one who moves the revision.
-  if (leases_.HeldByOther(commit.fence, Instant::Now())) {
+  if (leases_.HeldByOther(commit.replica, commit.fence, Instant::Now())) {
     return Refuse(commit, "somebody else has the lease");
   }
   Status status = TakeWrite(&lock, commit);
@@ -236,7 +236,8 @@ Result<Committed> ServedDatabase::Commit(const PageCommit& commit) {
   if (status.code() == Code::kConflict) return Refuse(commit, status.text());
   if (!status.ok()) return status;
   counts_.page_commits++;
-  Committed committed{history_.head(), leases_.Committed(commit.fence, Instant::Now())};
+  Committed committed{history_.head(),
+                      leases_.Committed(commit.replica, commit.fence, Instant::Now())};
   if (committed.lease_ended) {
     changed_.notify_all();
     WakeLeases(Instant{0});

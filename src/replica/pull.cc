@@ -163,8 +163,18 @@ Result<Revision> ReplicaImpl::PullAndApply(SharedRemote remote, Duration wait, c
   if (!(*reached == *since)) {
     TURSO_RETURN_IF_ERROR(ApplyPulled(&news.pages(), *since, *reached));
   }
-  sidecar_->shared().last_contact.store(asked.nanoseconds);
+  // Nothing new by the end of the wait: the primary had nothing newer until then.
+  const bool waited = *reached == *since && Instant::Now() - asked >= wait;
+  NoteCurrent(waited ? asked + wait : asked);
   return reached;
+}
+
+// Times of several threads and processes come in any order.
+void ReplicaImpl::NoteCurrent(Instant when) {
+  std::atomic<int64_t>& contact = sidecar_->shared().last_contact;
+  int64_t before = contact.load();
+  while (before < when.nanoseconds && !contact.compare_exchange_weak(before, when.nanoseconds)) {
+  }
 }
 
 Result<Revision> ReplicaImpl::Sync(const Interrupted& interrupted) {
@@ -201,8 +211,12 @@ void ReplicaImpl::CheckpointIfLong() {
 
 Duration ReplicaImpl::FollowOnce(Remote* remote) {
   const bool follow = options_.sync == SyncMode::kFollow;
+  // News end a wait early, and do not tell since when they are the newest: then it is asked once
+  // more, without waiting, so that the age stays what a follower promises.
+  const std::optional<Duration> lag = Lag();
+  const bool wait = follow && lag.has_value() && *lag < kFollowWait / 2;
   Result<Revision> reached =
-      PullAndApply({remote, nullptr}, follow ? kFollowWait : Duration{}, CallWith(nullptr));
+      PullAndApply({remote, nullptr}, wait ? kFollowWait : Duration{}, CallWith(nullptr));
   if (reached.ok()) {
     NoteReached();
     CheckpointIfLong();

@@ -151,6 +151,7 @@ class ReplicaImpl : public Replica {
   Call CallWith(const Interrupted& interrupted) const;
   void Note(const Status& status);  // Remembers a failure as the last error.
   void NoteReached();
+  void NoteCurrent(Instant when);  // The primary had nothing newer at that time.
   std::thread StartThread(void (ReplicaImpl::*body)());
   bool Stopping() const { return stopping_.load(std::memory_order_relaxed); }
 

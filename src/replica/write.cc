@@ -12,8 +12,9 @@ namespace {
 // More than this of catching up is for the background: the application gets its lock back
 // meanwhile.
 constexpr Duration kCatchUpMax = seconds(1);
-// As long as a lease rests between the transactions of another replica, and a little more.
-constexpr Duration kHoldAfterReading = milliseconds(150);
+// A lease rests 100 ms between the transactions of another replica, and has to come back from
+// there.
+constexpr Duration kHoldAfterReading = milliseconds(250);
 
 }  // namespace
 
@@ -52,7 +53,7 @@ Status ReplicaImpl::CatchUp(WalFiles* files, HasRead has_read, Write* write,
   HoldLease(*lease, asked);
   write->fence = lease->fence;
   if (lease->revision == write->record.current) {
-    sidecar_->shared().last_contact.store(asked.nanoseconds);
+    NoteCurrent(asked);
     return OkStatus();
   }
   Revision reached = lease->revision;
@@ -62,7 +63,7 @@ Status ReplicaImpl::CatchUp(WalFiles* files, HasRead has_read, Write* write,
     reached = *pulled;
   }
   TURSO_RETURN_IF_ERROR(Advance(files, &news.pages(), reached, &write->record));
-  sidecar_->shared().last_contact.store(asked.nanoseconds);
+  NoteCurrent(asked);
   return OkStatus();
 }
 
@@ -134,7 +135,7 @@ Status ReplicaImpl::Send(const PageSet& pages, Write* write, uint64_t number,
       write->fence = 0;
       DropLease();
     }
-    sidecar_->shared().last_contact.store(asked.nanoseconds);
+    NoteCurrent(asked);
     return OkStatus();
   }
   const Status& failure = answer.status();
