@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -407,7 +406,6 @@ TEST_F(Hrana, InterruptsAStatementWhoseClientHungUp) {
                                 "SELECT count(*) FROM c"),
                         Execute("CREATE TABLE too_late(a)")}}}
                      .dump();
-  std::atomic<bool> began{false};
   std::thread hanging_up([&] {
     while (service_->counts().streams_open == 0) std::this_thread::yield();
     departure->Announce();

@@ -47,14 +47,16 @@ Status Tokens::AddFile(const std::string& path, Access access) {
   while (std::getline(file, line)) {
     std::string_view token = Trim(line);
     if (token.empty() || token[0] == '#') continue;
-    Add(std::string(token), access);
+    Add(token, access);
   }
   if (file.bad()) return Status(Code::kInvalid, "cannot read the token file " + path);
   if (tokens_.size() == before) return Status(Code::kInvalid, "no token in the token file " + path);
   return OkStatus();
 }
 
-void Tokens::Add(std::string token, Access access) { tokens_.push_back({Digest(token), access}); }
+void Tokens::Add(std::string_view token, Access access) {
+  tokens_.push_back({Digest(token), access});
+}
 
 Access Tokens::Check(std::optional<std::string_view> authorization) const {
   if (tokens_.empty()) return Access::kWrite;

@@ -23,7 +23,7 @@ class Tokens {
   // Reads one token a line; empty lines and lines that start with '#' are skipped. kInvalid if the
   // file has none.
   Status AddFile(const std::string& path, Access access);
-  void Add(std::string token, Access access);
+  void Add(std::string_view token, Access access);
 
   bool empty() const { return tokens_.empty(); }
   // What the Authorization header allows. Takes the same time whichever token it is compared with,

@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "src/primary/databases.h"
+#include "src/primary/errno_text.h"
 #include "src/primary/sql_connections.h"
 
 namespace turso {
@@ -55,10 +56,10 @@ Status Fill(const std::string& path, const std::optional<std::string>& from) {
 
 Status SyncFile(const std::string& path, int flags) {
   int fd = open(path.c_str(), flags | O_CLOEXEC);
-  if (fd < 0) return Status(Code::kIo, "cannot open " + path + ": " + strerror(errno));
+  if (fd < 0) return Status(Code::kIo, "cannot open " + path + ": " + ErrnoText());
   int rc = fsync(fd);
   Status status =
-      rc == 0 ? OkStatus() : Status(Code::kIo, "cannot sync " + path + ": " + strerror(errno));
+      rc == 0 ? OkStatus() : Status(Code::kIo, "cannot sync " + path + ": " + ErrnoText());
   close(fd);
   return status;
 }
@@ -68,7 +69,7 @@ Status Publish(const std::string& made, const std::string& path) {
   TURSO_RETURN_IF_ERROR(SyncFile(made, O_RDWR));
   if (link(made.c_str(), path.c_str()) != 0) {
     Code code = errno == EEXIST ? Code::kConflict : Code::kIo;
-    return Status(code, "cannot make " + path + ": " + strerror(errno));
+    return Status(code, "cannot make " + path + ": " + ErrnoText());
   }
   return OkStatus();
 }
@@ -89,7 +90,7 @@ Result<std::string> CreateDatabase(const std::string& directory, const std::stri
     return Status(Code::kInvalid, *from + " is not there");
   std::string scratch = directory + "/.create-XXXXXX";
   if (!mkdtemp(scratch.data())) {
-    return Status(Code::kIo, "cannot make a directory in " + directory + ": " + strerror(errno));
+    return Status(Code::kIo, "cannot make a directory in " + directory + ": " + ErrnoText());
   }
   std::string made = scratch + "/new.db";
   Status status = Fill(made, from);

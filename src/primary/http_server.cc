@@ -24,6 +24,7 @@
 #include <unordered_map>
 
 #include "src/base/log.h"
+#include "src/primary/errno_text.h"
 #include "src/primary/worker_pool.h"
 
 namespace turso {
@@ -65,11 +66,11 @@ std::string WhereText(const std::string& host, uint16_t port) {
 Result<int> BindAndListen(const addrinfo& address, const std::string& where) {
   int fd = socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0)
-    return Status(Code::kUnavailable, "cannot open a socket for " + where + ": " + strerror(errno));
+    return Status(Code::kUnavailable, "cannot open a socket for " + where + ": " + ErrnoText());
   int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (bind(fd, address.ai_addr, address.ai_addrlen) != 0 || listen(fd, 4096) != 0) {
-    Status status(Code::kUnavailable, "cannot listen on " + where + ": " + strerror(errno));
+    Status status(Code::kUnavailable, "cannot listen on " + where + ": " + ErrnoText());
     close(fd);
     return status;
   }
@@ -270,7 +271,7 @@ Status HttpServer::Core::Start() {
   watch_stop_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (watch_epoll_ < 0 || watch_stop_ < 0) {
     close(*listener);
-    return Status(Code::kUnavailable, std::string("cannot watch connections: ") + strerror(errno));
+    return Status(Code::kUnavailable, std::string("cannot watch connections: ") + ErrnoText());
   }
   epoll_event stop{};
   stop.events = EPOLLIN;

@@ -13,11 +13,13 @@
 #include "extension/turso_vfs.h"
 #include "src/base/log.h"
 #include "src/primary/create_database.h"
+#include "src/primary/errno_text.h"
 #include "src/primary/server.h"
 
 namespace {
 
 using turso::Code;
+using turso::ErrnoText;
 using turso::LogLevel;
 using turso::Result;
 using turso::Status;
@@ -56,7 +58,7 @@ Result<std::string> ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   if (!file.is_open() || file.bad())
-    return Status(Code::kInvalid, "cannot read " + path + ": " + strerror(errno));
+    return Status(Code::kInvalid, "cannot read " + path + ": " + ErrnoText());
   return text;
 }
 
@@ -104,7 +106,7 @@ int Serve(const Arguments& arguments) {
     log_file = fopen(arguments.log.c_str(), "ae");
     if (!log_file) {
       log_file = stderr;
-      return Fail(Status(Code::kInvalid, "cannot write " + arguments.log + ": " + strerror(errno)));
+      return Fail(Status(Code::kInvalid, "cannot write " + arguments.log + ": " + ErrnoText()));
     }
   }
   turso::SetLogSink(&WriteLog);
@@ -135,7 +137,8 @@ int Serve(const Arguments& arguments) {
   int signal_number = 0;
   while (sigwait(&signals, &signal_number) != 0) {
   }
-  turso::Log(LogLevel::kInfo, std::string("stopping on ") + strsignal(signal_number));
+  turso::Log(LogLevel::kInfo,
+             signal_number == SIGTERM ? "stopping on SIGTERM" : "stopping on SIGINT");
   Status stopped = (*server)->Stop();
   if (!stopped.ok()) return Fail(stopped);
   turso::Log(LogLevel::kInfo, "stopped");
@@ -167,9 +170,7 @@ void Describe(CLI::App* app, Arguments* arguments) {
   app->require_subcommand(0, 1);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int Run(int argc, char** argv) {
   Arguments arguments;
   CLI::App app("Serves SQLite databases to libturso_vfs replicas, and to SQL clients over Hrana.",
                "turso-primary");
@@ -185,4 +186,15 @@ int main(int argc, char** argv) {
   if (arguments.data.empty())
     return Fail(Status(Code::kInvalid, "--data DIR is required (see --help)"));
   return Serve(arguments);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return Run(argc, argv);
+  } catch (const std::exception& failure) {
+    fprintf(stderr, "turso-primary: %s\n", failure.what());
+    return 1;
+  }
 }

@@ -15,6 +15,7 @@
 
 #include "extension/turso_vfs.h"
 #include "src/base/log.h"
+#include "src/primary/errno_text.h"
 
 namespace turso {
 
@@ -122,10 +123,10 @@ Status ParseListen(const std::string& listen, HttpServerOptions* http) {
 Status Server::DirectoryLock::Take(const std::string& directory) {
   std::string path = directory + "/turso-primary.lock";
   fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd < 0) return Status(Code::kIo, "cannot open " + path + ": " + strerror(errno));
+  if (fd < 0) return Status(Code::kIo, "cannot open " + path + ": " + ErrnoText());
   if (flock(fd, LOCK_EX | LOCK_NB) == 0) return OkStatus();
   if (errno == EWOULDBLOCK) return Status(Code::kBusy, "another turso-primary serves " + directory);
-  return Status(Code::kIo, "cannot lock " + path + ": " + strerror(errno));
+  return Status(Code::kIo, "cannot lock " + path + ": " + ErrnoText());
 }
 
 Server::DirectoryLock::~DirectoryLock() {
