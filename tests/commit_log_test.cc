@@ -146,6 +146,7 @@ TEST_F(CommitLogTest, CutsOffAnEndWhosePagesNeverReachedTheDisk) {
   for (uint64_t from = ends[1]; from < ends[2]; from += 7) {
     Bytes zeros = file;
     std::fill(zeros.begin() + static_cast<ptrdiff_t>(from), zeros.end(), 0);
+    if (zeros == file) continue;  // Its last bytes were zeros anyway.
     Put(zeros);
     Result<std::vector<LogRecord>> records = Read();
     ASSERT_TRUE(records.ok()) << from << ": " << records.status().text();
