@@ -388,6 +388,20 @@ TEST_F(Hrana, ExpiresAStreamThatNobodyUses) {
   EXPECT_EQ(Rows("SELECT group_concat(a) FROM t"), OneRow({Text("2")}));
 }
 
+TEST_F(Hrana, EndsAnIdleTransactionSoonerWhileItKeepsAnotherFromWriting) {
+  HranaServiceOptions options;
+  options.stream_idle = seconds(3600);
+  options.blocking_idle = milliseconds(50);
+  Restart(options);
+  One("CREATE TABLE t(a)");
+  Reply reading = Ask({Execute("BEGIN"), Execute("SELECT * FROM t")});
+  Reply writing = Ask({Execute("BEGIN IMMEDIATE"), Execute("INSERT INTO t VALUES(1)")});
+  EXPECT_EQ(One("INSERT INTO t VALUES(2)").result()["affected_row_count"], 1);
+  EXPECT_EQ(Ask({Execute("COMMIT")}, writing.baton()).json["code"], "STREAM_EXPIRED");
+  EXPECT_EQ(Ask({Execute("COMMIT")}, reading.baton()).status, 200u);
+  EXPECT_EQ(Rows("SELECT group_concat(a) FROM t"), OneRow({Text("2")}));
+}
+
 TEST_F(Hrana, SaysThatTheDatabaseIsBusyWhenTheWaitIsOver) {
   HranaServiceOptions options;
   options.session.busy_timeout = milliseconds(30);

@@ -15,6 +15,8 @@ namespace turso {
 namespace {
 
 constexpr size_t kIdSize = 16;
+// Longer than it takes one that waits to say so again.
+constexpr milliseconds kBlockedMemory(1000);
 
 std::string RandomBytes() {
   std::string bytes(kIdSize, '\0');
@@ -48,7 +50,7 @@ struct HranaService::Stream {
   std::string database;
   Access access = Access::kNone;
   std::unique_ptr<HranaSession> session;
-  Instant deadline;
+  Instant idle_since;
   bool in_use = true;
 };
 
@@ -146,6 +148,7 @@ HranaService::StreamPtr HranaService::Open(const std::string& database, Access a
     return nullptr;
   }
   stream->session = std::move(*session);
+  stream->session->OnBlocked([this, database] { NoteBlocked(database); });
   std::lock_guard lock(mutex_);
   if (stopping_) {
     *refusal = ErrorResponse(503, "The server is stopping", "UNAVAILABLE");
@@ -195,7 +198,7 @@ HranaService::StreamPtr HranaService::Take(const std::string& baton, const std::
 std::string HranaService::Return(const StreamPtr& stream) {
   std::lock_guard lock(mutex_);
   stream->nonce = RandomBytes();
-  stream->deadline = Instant::Now() + options_.stream_idle;
+  stream->idle_since = Instant::Now();
   stream->in_use = false;
   changed_.notify_all();
   return EncodeBase64(stream->id + stream->nonce);
@@ -206,6 +209,20 @@ void HranaService::Drop(const StreamPtr& stream) {
   stream->session.reset();
   std::lock_guard lock(mutex_);
   streams_.erase(stream->id);
+  changed_.notify_all();
+}
+
+Instant HranaService::DeadlineOf(const Stream& stream) const {
+  Instant deadline = stream.idle_since + options_.stream_idle;
+  auto blocked = blocked_.find(stream.database);
+  if (blocked == blocked_.end() || blocked->second < Instant::Now()) return deadline;
+  if (!stream.session->IsWriting()) return deadline;
+  return std::min(deadline, stream.idle_since + options_.blocking_idle);
+}
+
+void HranaService::NoteBlocked(const std::string& database) {
+  std::lock_guard lock(mutex_);
+  blocked_[database] = Instant::Now() + kBlockedMemory;
   changed_.notify_all();
 }
 
@@ -223,11 +240,12 @@ void HranaService::ExpireLoop() {
     std::vector<StreamPtr> late;
     for (const auto& [id, stream] : streams_) {
       if (stream->in_use) continue;
-      if (stream->deadline <= now) {
+      Instant deadline = DeadlineOf(*stream);
+      if (deadline <= now) {
         stream->in_use = true;
         late.push_back(stream);
       } else {
-        next = std::min(next, stream->deadline);
+        next = std::min(next, deadline);
       }
     }
     for (const StreamPtr& stream : late) expired_.emplace_back(now, stream->id);

@@ -5,8 +5,9 @@
 //
 //   (HR1) A stream answers to the newest baton only, for the database and the access it was opened
 //         with; any other ends in 400, and leaves the stream as it was.
-//   (HR2) A stream that nobody uses for `stream_idle` is closed, its transaction rolled back; so is
-//         one whose request broke the protocol, or whose client hung up while it ran.
+//   (HR2) A stream that nobody uses for `stream_idle` is closed, its transaction rolled back; after
+//         `blocking_idle` already if another waits for its lock. So is one whose request broke the
+//         protocol, or whose client hung up while it ran.
 // What a pipeline asks for is done in order, on the thread that calls Pipeline(). Any thread may
 // call.
 
@@ -32,6 +33,8 @@ namespace turso {
 struct HranaServiceOptions {
   HranaSession::Options session;
   milliseconds stream_idle{10000};
+  // The same for a stream whose transaction keeps another from writing.
+  milliseconds blocking_idle{4000};
   // For how long the baton of an expired stream is still told so.
   seconds expired_memory{300};
   size_t streams_max = 4096;
@@ -78,6 +81,9 @@ class HranaService {
   // stopping.
   std::string Return(const StreamPtr& stream);
   void Drop(const StreamPtr& stream);
+  // When nobody's use of it ends its life. Wants mutex_ held.
+  Instant DeadlineOf(const Stream& stream) const;
+  void NoteBlocked(const std::string& database);
   void ExpireLoop();
 
   const OpenSqlConnection open_;
@@ -86,6 +92,8 @@ class HranaService {
   std::condition_variable changed_;
   std::unordered_map<std::string, std::shared_ptr<Stream>> streams_;
   std::deque<std::pair<Instant, std::string>> expired_;
+  // Databases on which somebody waits for a lock, and until when that counts.
+  std::map<std::string, Instant> blocked_;
   uint64_t statements_ = 0;
   bool stopping_ = false;
   std::thread expirer_;

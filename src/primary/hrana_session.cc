@@ -177,6 +177,14 @@ void HranaSession::Interrupt() {
   sqlite3_interrupt(connection_.get());
 }
 
+bool HranaSession::IsWriting() const {
+#if SQLITE_VERSION_NUMBER >= 3034000
+  return sqlite3_txn_state(connection_.get(), "main") == SQLITE_TXN_WRITE;
+#else
+  return sqlite3_get_autocommit(connection_.get()) == 0;
+#endif
+}
+
 int HranaSession::OnProgress(void* self) {
   return static_cast<HranaSession*>(self)->interrupted_ ? 1 : 0;
 }
@@ -187,6 +195,7 @@ int HranaSession::OnBusy(void* self, int tries) {
   if (session->interrupted_ ||
       Instant::Now() - session->busy_since_ >= session->options_.busy_timeout)
     return 0;
+  if (tries % 8 == 7 && session->blocked_) session->blocked_();
   std::this_thread::sleep_for(std::min<Duration>(milliseconds(1 + tries), milliseconds(20)));
   return 1;
 }

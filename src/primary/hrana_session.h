@@ -12,11 +12,13 @@
 #define TURSO_SRC_PRIMARY_HRANA_SESSION_H_
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "src/base/clock.h"
@@ -57,6 +59,12 @@ class HranaSession {
   Result<std::string> Run(const HranaRequest& request);
   // Runs a batch and gives its results as the entries of a cursor, a line each.
   Result<std::string> RunCursor(const HranaRequest& request);
+
+  // Calls `blocked` now and then while a statement waits for somebody else's lock. It must not use
+  // this session.
+  void OnBlocked(std::function<void()> blocked) { blocked_ = std::move(blocked); }
+  // Whether a transaction is open that keeps others from writing.
+  bool IsWriting() const;
 
   // Makes what runs now, and all that is asked for later, fail with SQLITE_INTERRUPT. Any thread.
   void Interrupt();
@@ -113,6 +121,7 @@ class HranaSession {
   bool read_transaction_ = false;
   std::atomic<bool> interrupted_{false};
   Instant busy_since_;
+  std::function<void()> blocked_;
 };
 
 }  // namespace turso
