@@ -61,6 +61,17 @@ int Refuse(const Database& database, const std::string& why) {
   return CodeAtLock(refused, HasRead::kYes);
 }
 
+// The lock is also held for some milliseconds while pages from the primary are applied. To one that
+// has read SQLite would report that as busy at once, though nobody writes; others it tries again.
+int LockWrite(Session* session, HasRead has_read) {
+  constexpr int kTries = 100;
+  for (int i = 0;; i++) {
+    int code = Below(session, kWrite, 1, kLockExclusive);
+    if ((code & 0xff) != SQLITE_BUSY || has_read == HasRead::kNo || i == kTries) return code;
+    LowerVfs()->xSleep(LowerVfs(), 1000);
+  }
+}
+
 int BeginWrite(Session* session) {
   Database& database = **session->database;
   if (session->generation != ForkGeneration()) {
@@ -74,9 +85,9 @@ int BeginWrite(Session* session) {
                   "another replica is being written in this transaction, and no two primaries "
                   "could make that atomic; commit between them");
   }
-  int code = Below(session, kWrite, 1, kLockExclusive);
-  if (code != SQLITE_OK) return code;
   const HasRead has_read = Reading(session);
+  int code = LockWrite(session, has_read);
+  if (code != SQLITE_OK) return code;
   Status entered = Asked(
       [&] { return database.gate->Enter(&*session->files, has_read, InterruptedBy(session)); });
   if (!entered.ok()) {

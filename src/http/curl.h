@@ -18,13 +18,13 @@
 #undef curl_easy_getinfo
 #undef curl_multi_setopt
 
-#define TURSO_CURL_FUNCTIONS(F)                                                                    \
-  F(global_init)                                                                                   \
-  F(free)                                                                                          \
-  F(easy_init) F(easy_cleanup) F(easy_setopt) F(easy_getinfo) F(easy_strerror) F(multi_init)       \
-      F(multi_cleanup) F(multi_setopt) F(multi_add_handle) F(multi_remove_handle) F(multi_perform) \
-          F(multi_poll) F(multi_wakeup) F(multi_info_read) F(slist_append) F(slist_free_all)       \
-              F(url) F(url_cleanup) F(url_get) F(url_set)
+// clang-format off
+#define TURSO_CURL_FUNCTIONS(F)                                                           \
+  F(global_init) F(free) F(easy_init) F(easy_cleanup) F(easy_setopt) F(easy_getinfo)      \
+  F(easy_strerror) F(multi_init) F(multi_cleanup) F(multi_setopt) F(multi_add_handle)     \
+  F(multi_remove_handle) F(multi_perform) F(multi_poll) F(multi_wakeup) F(multi_info_read) \
+  F(slist_append) F(slist_free_all) F(url) F(url_cleanup) F(url_get) F(url_set)
+// clang-format on
 
 namespace turso {
 
