@@ -220,13 +220,13 @@ class BadAnswers(BehaviourTest):
 
                 def lose(called, call=call, lost=lost):
                     if called != call or lost:
-                        return False
+                        return None
                     lost.append(called)
-                    return True
+                    return "lose"
 
-                self.proxy.lose_request = lose
+                self.proxy.disturb = lose
                 code = self.try_to_insert(db, 5000 + number)
-                self.proxy.lose_request = None
+                self.proxy.disturb = None
                 self.assertEqual([call], lost)
                 self.assert_told_the_truth(db, 5000 + number, code)
 

@@ -4,6 +4,7 @@ import http.client
 import http.server
 import socketserver
 import threading
+import time
 
 HTML = b"<html><body><h1>Sign in to the airport's wireless network</h1></body></html>"
 
@@ -17,14 +18,18 @@ class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
 
 class Proxy:
-    """Passes everything on, unless `tamper` is set: a function of (call, answer), where call is the last part of the
-    path ("pull", "lease", "commit"...) and answer is an Answer that it may change. Before an exchange reaches the
-    primary, `lose_request(call)` may say that it never arrives. Both run in the proxy's threads."""
+    """Passes everything on, unless told otherwise. A call is the last part of the path ("pull", "lease", "commit"...).
+
+    disturb(call)         asked before an exchange: None, "lose" (the request never arrives), "twice" (it arrives
+                          twice), or seconds that it is under way, whether the client waits so long or not
+    tamper(call, answer)  may change the Answer before it is sent back
+
+    Both run in the proxy's threads."""
 
     def __init__(self, target_port=None):
         self.target_port = target_port
         self.tamper = None
-        self.lose_request = None
+        self.disturb = None
         self.calls = []  # Names of the calls that came in, oldest first.
         proxy = self
 
@@ -58,9 +63,14 @@ class Proxy:
         call = handler.path.rsplit("/", 1)[1]
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         self.calls.append(call)
-        if self.lose_request is not None and self.lose_request(call):
+        disturbance = self.disturb(call) if self.disturb is not None else None
+        if disturbance == "lose":
             handler.close_connection = True
             return
+        if disturbance == "twice":
+            self._ask(handler, body)
+        elif disturbance is not None:
+            time.sleep(disturbance)
         answer = self._ask(handler, body)
         if self.tamper is not None:
             self.tamper(call, answer)
