@@ -358,6 +358,10 @@ class Tls(PrimaryTest):
         self.sql("CREATE TABLE t(a)")
         large = base64.b64encode(os.urandom(300000)).decode()
         self.assertEqual(self.sql(f"SELECT '{large}'"), [[large]])
+        # More than one record, and more than one read, in both directions.
+        larger = "x" * 5000000
+        self.assertEqual(self.sql(f"SELECT length('{larger}')"), [["5000000"]])
+        self.assertEqual(self.sql("SELECT hex(zeroblob(2500000))"), [["0" * 5000000]])
         with self.assertRaises(ssl.SSLCertVerificationError):
             self.context = ssl.create_default_context()
             self.ask("GET", "/health")
