@@ -23,7 +23,9 @@ class PrimaryFixture : public RemoteFixture {
     if (server.ok()) server_ = std::move(*server);
   }
   ~PrimaryFixture() override {
-    if (server_) EXPECT_EQ(server_->Stop().text(), "");
+    if (server_) {
+      EXPECT_EQ(server_->Stop().text(), "");
+    }
   }
 
   std::unique_ptr<Remote> Connect() override {
