@@ -275,20 +275,30 @@ class PlainFiles(BehaviourTest):
         self.assert_code(self.fails(self.app.connect, with_url=False), sqlite3.SQLITE_CANTOPEN)
         self.assertEqual(before, fingerprint(self.path("plain")))
 
-    def test_stock_sqlite_reads_a_replica_and_refuses_to_write_it(self):
+    def test_stock_sqlite_reads_a_replica_that_has_not_written_and_refuses_to_write_it(self):
+        writer = self.open(self.replica(self.server, "writer"))
+        writer.execute("CREATE TABLE t(a)")
+        writer.execute("INSERT INTO t VALUES(1)")
         os.mkdir(self.path("guarded"))
         app = Replica(self.path("guarded/app.db"), self.server.url())
-        first = app.connect()
-        first.execute("CREATE TABLE t(a)")
-        first.execute("INSERT INTO t VALUES(1)")
-        first.close()
-        self.assertEqual([("wal",)], self.open(app).execute("PRAGMA journal_mode").fetchall())
-        self.spawn("stock", stock_sqlite_reads, app.path).finish()
+        app.connect().close()
+        self.spawn("stock", stock_sqlite_reads_only, app.path).finish()
+        db = self.open(app, with_url=False)
+        writer.execute("INSERT INTO t VALUES(2)")
+        db.execute("SELECT turso_sync()")
+        self.assertEqual([(1,), (2,)], db.execute("SELECT a FROM t ORDER BY a").fetchall())
+        db.execute("INSERT INTO t VALUES(3)")
 
 
-def stock_sqlite_reads(path):
-    db = sqlite3.connect(path)
+def stock_sqlite_reads_only(path):
+    db = sqlite3.connect(path, isolation_level=None)
     assert db.execute("SELECT * FROM t").fetchall() == [(1,)]
+    try:
+        db.execute("INSERT INTO t VALUES('by a foreign hand')")
+    except sqlite3.Error as error:
+        assert error_code(error) == sqlite3.SQLITE_READONLY, error
+    else:
+        raise AssertionError("stock SQLite wrote to a replica")
     db.close()
 
 

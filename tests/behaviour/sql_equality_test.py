@@ -59,6 +59,9 @@ class SameSql(BehaviourTest):
         app = self.replica(self.server, name, database=name)
         db = self.open(app)
         db.text_factory = bytes_of_text
+        if not CONTROL:
+            shown = db.execute("SELECT count(*) FROM turso_status WHERE path = ?", (app.path,))
+            self.assertEqual([(1,)], shown.fetchall(), "not a replica: the test compares nothing")
         return app.path, db
 
     def test_every_script_answers_the_same_and_leaves_the_same_at_the_primary(self):
