@@ -141,7 +141,7 @@ std::string RunProgram(const std::vector<std::string>& command) {
 
 Primary::Primary(const Settings& settings, const std::string& data_dir) {
   Child child = Spawn({settings.build_dir + "/turso-primary", "--listen", "127.0.0.1:0", "--data",
-                       data_dir, "--create"});
+                       data_dir, "--create", "--log", data_dir + "/log"});
   pid_ = child.pid;
   const std::string greeting = "listening on ";
   std::string output;
