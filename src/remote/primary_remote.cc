@@ -477,6 +477,7 @@ Result<CommitAnswer> PrimaryRemote::Commit(const Transaction& transaction, const
                {"page_size", pages.page_size()},
                {"db_size", pages.db_size()}};
   MessageWriter writer(head, address_.codec, pages.page_size());
+  writer.Reserve(pages.size());
   for (auto it = pages.begin(); it != pages.end(); ++it) writer.Add(it->first, pages.image(it));
   Begin("commit", writer.Finish(), Repeat::kNever, Duration::zero(), call);
   Result<Answer> answer = Finish(call);

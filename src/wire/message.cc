@@ -134,6 +134,13 @@ MessageWriter::MessageWriter(const nlohmann::json& head, PageCodec codec, uint32
   out_ += text;
 }
 
+void MessageWriter::Reserve(size_t pages) {
+  if (pages == 0) return;
+  size_t blocks = pages / PagesPerBlock(page_size_) + 1;
+  out_.reserve(out_.size() + pages * (page_size_ + 4) + (blocks + 1) * kBlockHeaderBytes +
+               kChecksumBytes);
+}
+
 void MessageWriter::Add(PageNo page, ByteView image) {
   assert(IsPageSize(page_size_) && image.size() == page_size_ && page.value != 0);
   numbers_.push_back(page.value);

@@ -36,6 +36,8 @@ enum class PageCodec { kRaw, kLz4 };
 class MessageWriter {
  public:
   MessageWriter(const nlohmann::json& head, PageCodec codec, uint32_t page_size = 0);
+  // Room for that many pages at once: growing piece by piece costs more than packing them.
+  void Reserve(size_t pages);
   // Pages may come in any order; they are packed about 256 KiB at a time.
   void Add(PageNo page, ByteView image);
   // The whole message. Call once.
