@@ -212,7 +212,9 @@ TEST_F(CommitLogTest, NeverMakesSenseOfRandomBytes) {
     }
     Put(damaged);
     Result<std::vector<LogRecord>> records = Read();
-    if (records.ok()) EXPECT_LE(records->size(), 4u);
+    if (records.ok()) {
+      EXPECT_LE(records->size(), 4u);
+    }
   }
 }
 
