@@ -1,9 +1,7 @@
 #include "src/primary/database_file.h"
 
-#include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -52,82 +50,7 @@ Status Run(sqlite3* db, const char* sql, const std::string& path) {
   return OkStatus();
 }
 
-Status SyncPath(const std::string& path, int flags) {
-  int fd = open(path.c_str(), flags | O_CLOEXEC);
-  if (fd < 0) return SystemFailure("opening", path);
-  int failed = fsync(fd);
-  int error = errno;
-  close(fd);
-  errno = error;
-  return failed == 0 ? OkStatus() : SystemFailure("syncing", path);
-}
-
-std::string DirectoryOf(const std::string& path) {
-  size_t slash = path.rfind('/');
-  return slash == std::string::npos ? "." : path.substr(0, slash + 1);
-}
-
-void RemoveDatabase(const std::string& path) {
-  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) unlink((path + suffix).c_str());
-}
-
-// Puts the finished database `fresh` in its place, unless something is there already.
-Status Install(const std::string& fresh, const std::string& path) {
-  TURSO_RETURN_IF_ERROR(SyncPath(fresh, O_RDONLY));
-  if (link(fresh.c_str(), path.c_str()) != 0) {
-    if (errno == EEXIST) return Status(Code::kInvalid, path + " is there already");
-    return SystemFailure("creating", path);
-  }
-  unlink(fresh.c_str());
-  return SyncPath(DirectoryOf(path), O_RDONLY | O_DIRECTORY);
-}
-
-Status Make(const std::string& fresh) {
-  Result<SqlConnection> db = OpenPlain(fresh, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
-  if (!db.ok()) return db.status();
-  // VACUUM writes page 1 of a database that has nothing in it yet.
-  return Run(db->get(),
-             "PRAGMA page_size=4096; PRAGMA auto_vacuum=NONE; PRAGMA journal_mode=WAL; VACUUM;",
-             fresh);
-}
-
-Status Copy(const std::string& from, const std::string& fresh) {
-  Result<SqlConnection> source = OpenPlain(from, SQLITE_OPEN_READWRITE);
-  if (!source.ok()) return source.status();
-  {
-    Result<SqlConnection> target = OpenPlain(fresh, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
-    if (!target.ok()) return target.status();
-    sqlite3_backup* backup = sqlite3_backup_init(target->get(), "main", source->get(), "main");
-    if (backup == nullptr) return SqliteFailure(target->get(), from);
-    sqlite3_backup_step(backup, -1);
-    if (sqlite3_backup_finish(backup) != SQLITE_OK) return SqliteFailure(target->get(), from);
-    TURSO_RETURN_IF_ERROR(Run(target->get(), "PRAGMA schema_version", from));
-  }
-  struct stat st;
-  // The backup of a database with nothing in it is an empty file.
-  if (stat(fresh.c_str(), &st) == 0 && st.st_size == 0) return Make(fresh);
-  return EnsureWalMode(fresh);
-}
-
-template <typename Fill>
-Status MakeInPlace(const std::string& path, const Fill& fill) {
-  if (access(path.c_str(), F_OK) == 0) return Status(Code::kInvalid, path + " is there already");
-  std::string fresh = path + "-new";
-  RemoveDatabase(fresh);
-  Status status = fill(fresh);
-  if (status.ok()) status = Install(fresh, path);
-  if (!status.ok()) RemoveDatabase(fresh);
-  return status;
-}
-
 }  // namespace
-
-Status CreateDatabase(const std::string& path) { return MakeInPlace(path, Make); }
-
-Status CopyDatabase(const std::string& from, const std::string& path) {
-  if (access(from.c_str(), R_OK) != 0) return SystemFailure("reading", from);
-  return MakeInPlace(path, [&](const std::string& fresh) { return Copy(from, fresh); });
-}
 
 Status EnsureWalMode(const std::string& path) {
   uint8_t header[20]{};

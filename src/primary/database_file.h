@@ -1,5 +1,5 @@
-// The database file itself, while no server has it open: making one, copying one, and how it looks
-// from outside.
+// The database file itself, before a server opens it and after: its mode, and how it looks from
+// outside.
 
 #ifndef TURSO_SRC_PRIMARY_DATABASE_FILE_H_
 #define TURSO_SRC_PRIMARY_DATABASE_FILE_H_
@@ -10,12 +10,6 @@
 #include "src/primary/commit_log.h"
 
 namespace turso {
-
-// Makes an empty database in WAL mode, whole or not at all. kInvalid if there is a file already.
-Status CreateDatabase(const std::string& path);
-// The same with the content of the SQLite database `from`, whose WAL counts. kInvalid if that is
-// none.
-Status CopyDatabase(const std::string& from, const std::string& path);
 
 // Brings the database into WAL mode if it is not. kInvalid if it is no SQLite database.
 Status EnsureWalMode(const std::string& path);

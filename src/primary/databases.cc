@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "src/base/log.h"
-#include "src/primary/database_file.h"
+#include "src/primary/create_database.h"
 
 namespace turso {
 
@@ -59,7 +59,8 @@ Result<std::shared_ptr<ServedDatabase>> Databases::Get(std::string_view name) {
     if (errno != ENOENT) return Status(Code::kIo, path + ": " + std::strerror(errno));
     if (on_missing_ == OnMissing::kRefuse)
       return Status(Code::kNotFound, "there is no database " + key);
-    TURSO_RETURN_IF_ERROR(CreateDatabase(path));
+    Result<std::string> made = CreateDatabase(directory_, key, std::nullopt);
+    if (!made.ok()) return made.status();
     Log(LogLevel::kInfo, "created " + path);
   }
   Result<std::shared_ptr<ServedDatabase>> database =

@@ -393,6 +393,7 @@ DatabaseCounts ServedDatabase::counts() {
   Lock lock(mutex_);
   DatabaseCounts counts = counts_;
   counts.waiting = followers_.size();
+  counts.sql_waits = lent_;
   counts.counter = history_.counter();
   counts.db_size = history_.db_size();
   return counts;

@@ -107,7 +107,8 @@ struct DatabaseCounts {
   uint64_t sql_commits = 0;
   uint64_t conflicts = 0;
   uint64_t pages_sent = 0;
-  uint64_t waiting = 0;  // Pulls that are kept open.
+  uint64_t waiting = 0;    // Pulls that are kept open.
+  bool sql_waits = false;  // An SQL connection is kept waiting for the lease.
   uint64_t counter = 0;
   uint64_t db_size = 0;
 };
