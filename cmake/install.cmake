@@ -33,6 +33,8 @@ if(TARGET turso_vfs_static)
       string(APPEND archives " -l${module}")
     endif()
   endforeach()
+  # Relative, so that `cmake --install --prefix` may put it elsewhere than was configured.
+  file(RELATIVE_PATH to_prefix ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
   configure_file(${CMAKE_CURRENT_LIST_DIR}/turso_vfs.pc.in ${PROJECT_BINARY_DIR}/turso_vfs.pc @ONLY)
   install(FILES ${PROJECT_BINARY_DIR}/turso_vfs.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 endif()

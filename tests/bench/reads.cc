@@ -107,14 +107,18 @@ void BenchReads(const Settings& settings) {
     for (int threads : {1, 4, 16}) {
       std::vector<double> plain_times, replica_times, noise;
       for (int round = 0; round < settings.rounds; ++round, seed += 100) {
-        // Plain, replica, replica, plain: a drift of the machine falls on both alike.
-        double first = Round(plain_uri, workload, threads, rows, seed);
-        double second = Round(replica_uri, workload, threads, rows, seed);
-        second += Round(replica_uri, workload, threads, rows, seed);
-        double last = Round(plain_uri, workload, threads, rows, seed);
-        plain_times.push_back((first + last) / 2);
-        replica_times.push_back(second / 2);
-        noise.push_back(first / last);
+        // In turn, and each time other rows: nobody finds in the processor's caches what his own
+        // run before has left there. Every second round the replica begins.
+        double times[4];
+        for (int turn = 0; turn < 4; ++turn) {
+          bool is_plain = (turn + round) % 2 == 0;
+          times[turn] = Round(is_plain ? plain_uri : replica_uri, workload, threads, rows,
+                              seed + 25 * static_cast<uint32_t>(turn));
+        }
+        int begin = round % 2;  // Where plain is first.
+        plain_times.push_back((times[begin] + times[begin + 2]) / 2);
+        replica_times.push_back((times[1 - begin] + times[3 - begin]) / 2);
+        noise.push_back(times[begin] / times[begin + 2]);
       }
       std::vector<double> ratios;
       for (size_t i = 0; i < plain_times.size(); ++i) {
