@@ -315,8 +315,9 @@ class MixedStress : public ::testing::Test {
     return 0;
   }
 
-  // The statements of one transaction of `writer`, without BEGIN and COMMIT. They keep the sum of
-  // the accounts, and rows.n the number of rows in t.
+  // The statements of one transaction of `writer`, without BEGIN and COMMIT; without ROLLBACK TO,
+  // after which stock SQLite 3.40 may commit what a recovery does not find (vfs/wal_chain.cc). They
+  // keep the sum of the accounts, and rows.n the number of rows in t.
   static std::string RandomChanges(Rng* rng, int writer) {
     std::string sql = "UPDATE counter SET n=n+1 WHERE id=" + std::to_string(writer) + ";";
     for (int i = Between(rng, 1, 5); i > 0; --i) {
@@ -335,7 +336,7 @@ class MixedStress : public ::testing::Test {
       case 0: sql += "UPDATE t SET pad=randomblob(size);"; break;
       case 1:
         sql +=
-            "SAVEPOINT a; DELETE FROM t; ROLLBACK TO a; RELEASE a;"
+            "SAVEPOINT a; UPDATE t SET pad=randomblob(size) WHERE id%2; RELEASE a;"
             "DELETE FROM t WHERE id%7=" +
             std::to_string(Between(rng, 0, 6)) + ";";
         break;
