@@ -164,6 +164,26 @@ TEST_F(PrimaryDatabase, StartsANewEpochWithEveryStartAndKnowsTheOldOnes) {
   EXPECT_EQ(database_->Compare("0123456789abcdef-1", Head()), std::nullopt);
 }
 
+TEST_F(PrimaryDatabase, RemembersAllOfItsPastWhenItsLogIsCompacted) {
+  Pull(&a_);
+  Commit(&a_, "CREATE TABLE t(v); INSERT INTO t VALUES (randomblob(20000))");
+  Pull(&b_);
+  PageCommit refused = b_.Prepare("CREATE TABLE u(v)");
+  PageCommit taken = a_.Prepare("INSERT INTO t VALUES (1)");
+  Result<Committed> committed = database_->Commit(taken);
+  ASSERT_TRUE(committed.ok());
+  EXPECT_EQ(database_->Commit(refused).status().code(), Code::kConflict);
+  ASSERT_TRUE(database_->CompactLog().ok());
+  database_.reset();
+  Open();
+  EXPECT_EQ(database_->Commit(taken)->revision, committed->revision);
+  refused.base = Head();
+  EXPECT_EQ(database_->Commit(refused).status().code(), Code::kConflict);
+  Result<size_t> pages = b_.Pull(database_.get());
+  ASSERT_TRUE(pages.ok()) << pages.status().text();
+  EXPECT_EQ(*pages, taken.pages.size());
+}
+
 TEST_F(PrimaryDatabase, CountsPagesThatWentAndCameBackAsChanged) {
   Pull(&a_);
   Pull(&b_);

@@ -90,7 +90,7 @@ struct EpochRecord {
   friend bool operator==(const EpochRecord&, const EpochRecord&) = default;
 };
 
-// A clean stop: the WAL is gone.
+// A clean stop: the WAL is empty, and about to be removed.
 struct StoppedRecord {
   uint64_t counter = 0;
   Fingerprint fingerprint;

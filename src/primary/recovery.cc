@@ -145,7 +145,8 @@ Result<Verdict> Judge(const LogTail& tail, const Evidence& evidence) {
   if (explained) return verdict;
   verdict.foreign = Foreign::kAnything;
   verdict.foreign_base = {};
-  if (!commit) return verdict;
+  // In a WAL that was begun for it, a commit whose frames are not whole never happened.
+  if (!commit || (evidence.wal_bytes && evidence.wal_salts == commit->after.salts)) return verdict;
   // Stock SQLite may have recovered the WAL, moved it into the file, and deleted it.
   Result<uint64_t> hash = evidence.pages_hash(commit->pages, commit->db_size);
   if (!hash.ok()) return hash.status();

@@ -167,11 +167,21 @@ SnapshotRecord ServedDatabase::Snapshot() const {
 
 void ServedDatabase::CompactIfLong() {
   if (log_->size() < std::max(kLogBytesMax, 2 * log_->size_at_compaction())) return;
+  Status status = Compact();
+  if (!status.ok()) Log(LogLevel::kWarning, "compacting: " + status.text());
+}
+
+Status ServedDatabase::Compact() {
   history_.ForgetRefused(UnixNow() - kRefusedKeptSeconds);
   Status status = log_->Compact(Snapshot());
-  if (status.ok()) return;
-  Log(LogLevel::kWarning, "compacting: " + status.text());
-  if (log_->broken()) Fail(status);
+  if (!status.ok() && log_->broken()) Fail(status);
+  return status;
+}
+
+Status ServedDatabase::CompactLog() {
+  Lock lock(mutex_);
+  TURSO_RETURN_IF_ERROR(Ready(&lock));
+  return Compact();
 }
 
 Status ServedDatabase::NoteRestart() {

@@ -148,6 +148,8 @@ class ServedDatabase : public WriteGate, public std::enable_shared_from_this<Ser
   DatabaseCounts counts();
   const std::string& path() const { return path_; }
 
+  // Shortens the log to what it amounts to. Happens by itself when the log is long.
+  Status CompactLog();
   // Answers all that is kept open, and keeps nothing open any more.
   void StopWaiting();
   // Leaves an ordinary SQLite database without a WAL. All connections are closed.
@@ -208,6 +210,7 @@ class ServedDatabase : public WriteGate, public std::enable_shared_from_this<Ser
   Status LogCommit(const CommitRecord& commit);
   Status NoteRestart();
   void CompactIfLong();
+  Status Compact();
   SnapshotRecord Snapshot() const;
 
   // Page commits.

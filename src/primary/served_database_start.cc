@@ -308,17 +308,21 @@ Status ServedDatabase::Stop() {
                                    std::to_string(code));
   }
   TURSO_RETURN_IF_ERROR(FaultPoint("stop:checkpointed"));
-  TURSO_RETURN_IF_ERROR(EndWal(path_));
-  Result<std::optional<uint64_t>> wal_bytes = WalBytesOf(path_);
-  if (!wal_bytes.ok()) return wal_bytes.status();
-  if (*wal_bytes)
-    return Status(Code::kBusy, path_ + ": another program has it open, so the WAL stays");
-  TURSO_RETURN_IF_ERROR(FaultPoint("stop:ended"));
+  // All is in the file, which only another program could change from here on. Written before the
+  // WAL goes: a WAL that is gone without this record was taken away by somebody else.
   Result<Fingerprint> fingerprint = FingerprintOf(path_);
   if (!fingerprint.ok()) return fingerprint.status();
   Status status = log_->Write({StoppedRecord{history_.counter(), *fingerprint}});
   log_.reset();
-  return status;
+  TURSO_RETURN_IF_ERROR(status);
+  TURSO_RETURN_IF_ERROR(FaultPoint("stop:ended"));
+  TURSO_RETURN_IF_ERROR(EndWal(path_));
+  Result<std::optional<uint64_t>> wal_bytes = WalBytesOf(path_);
+  if (!wal_bytes.ok()) return wal_bytes.status();
+  if (*wal_bytes) {
+    return Status(Code::kBusy, path_ + ": another program has it open, so the WAL stays");
+  }
+  return OkStatus();
 }
 
 }  // namespace turso
