@@ -12,6 +12,7 @@
 
 #include "src/primary/create_database.h"
 #include "src/primary/fault_point.h"
+#include "tests/support/connection.h"
 #include "tests/support/served.h"
 #include "tests/support/temp_dir.h"
 
@@ -350,6 +351,36 @@ TEST_F(PrimaryCrash, AnswersSqlAFailedCommitAsTheNextStartFindsIt) {
     EXPECT_EQ(fresh.Text("SELECT count(*) FROM t"), point == "log:write" ? "1" : "0");
     database_.reset();
   }
+}
+
+// A crash between record and frames; then another program's frames stand where the commit's would
+// have, and it dies too.
+TEST_F(PrimaryCrash, DoesNotTakeFramesOfAnotherProgramForTheCommitThatWasUnderWay) {
+  Make(live_);
+  FaultHook() = [&](const char*) { return OkStatus(); };
+  database_ = host_.MustOpen(path_);
+  ASSERT_TRUE(replica_.Pull(database_.get()).ok());
+  ASSERT_TRUE(replica_.Commit(database_.get(), "CREATE TABLE t(v)").ok());
+  const std::string crashed = directory_.File("crashed");
+  FaultHook() = [&](const char* point) {
+    if (std::string(point) == "commit:logged") Copy(live_, crashed);
+    return OkStatus();
+  };
+  ASSERT_TRUE(replica_.Commit(database_.get(), "INSERT INTO t VALUES (1)").ok());
+  FaultHook() = nullptr;
+  database_.reset();
+  const std::string twice = directory_.File("twice");
+  {
+    Connection other(crashed + "/app.db");
+    other.Run("INSERT INTO t VALUES (2)");
+    other.Run("INSERT INTO t VALUES (3)");
+    Copy(crashed, twice);
+  }
+  database_ = host_.MustOpen(twice + "/app.db");
+  MemoryReplica fresh(2);
+  ASSERT_TRUE(fresh.Pull(database_.get()).ok());
+  EXPECT_EQ(fresh.Text("SELECT group_concat(v) FROM t"), "2,3");
+  EXPECT_EQ(database_->Settle(replica_.id(), replica_.number())->outcome, Outcome::kRefused);
 }
 
 // A crash between record and frames, and then somebody's sqlite3 before the server.
