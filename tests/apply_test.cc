@@ -564,9 +564,9 @@ TEST_F(ApplyWithFailures, WritesManyFramesOrLeavesTheOldState) {
   EXPECT_GE(FailEachCall([&] {
               ApplyNext();
               source_.db()->Run(
-                  "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<60)"
+                  "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<120)"
                   " INSERT INTO t(v) SELECT i FROM n");
-              source_.db()->Run("DELETE FROM t WHERE id NOT IN (SELECT id FROM t LIMIT 60)");
+              source_.db()->Run("DELETE FROM t WHERE id NOT IN (SELECT id FROM t LIMIT 120)");
               source_.db()->Run("UPDATE t SET pad=randomblob(4000)");
             }),
             8);
