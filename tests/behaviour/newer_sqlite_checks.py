@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -174,10 +175,21 @@ def big_changes_are_followed_through_restarts_of_the_log(given):
     two.close()
 
 
+def stop(pid):
+    """SIGSTOP acts a moment after kill() returns, and thread by thread: a write is faster than that."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = pathlib.Path(f"/proc/{pid}/task")
+    deadline = time.monotonic() + 10
+    while any(
+        (task / "stat").read_text().rpartition(")")[2].split()[0] != "T" for task in tasks.iterdir()
+    ):
+        assert time.monotonic() < deadline, "SIGSTOP does not act"
+
+
 def an_interrupt_ends_a_wait_for_the_primary(given):
     db = connect(given["one"] + "&timeout=20s")
     time.sleep(0.5)
-    os.kill(given["primary_pid"], 19)  # SIGSTOP
+    stop(given["primary_pid"])
     try:
         threading.Timer(0.5, db.interrupt).start()
         began = time.monotonic()
@@ -186,7 +198,7 @@ def an_interrupt_ends_a_wait_for_the_primary(given):
         assert 0.3 < took < 4, f"{took} s, code {code}"
         assert code & 0xFF in (apsw.SQLITE_INTERRUPT, apsw.SQLITE_IOERR), code
     finally:
-        os.kill(given["primary_pid"], 18)  # SIGCONT
+        os.kill(given["primary_pid"], signal.SIGCONT)
     db.execute("UPDATE counter SET n = n")
     db.close()
 
