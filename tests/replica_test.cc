@@ -16,6 +16,7 @@
 #include "tests/support/fake_remote.h"
 #include "tests/support/temp_dir.h"
 #include "vfs/connection.h"
+#include "vfs/lower.h"
 #include "vfs/result_codes.h"
 #include "vfs/vfs.h"
 
@@ -386,6 +387,40 @@ TEST_F(ReplicaFaults, ReadsGoOnWithoutAPrimary) {
   EXPECT_EQ(Ask("SELECT count(*) FROM t"), "1");
   world_.Reconnect();
   EXPECT_EQ(Run("INSERT INTO t(b) VALUES(2)"), SQLITE_OK);
+}
+
+// SQLite's side of a replica whose files another program has locked for a moment: it is just
+// opening the wal-index, or closing the database as the last.
+class BusyHost : public ReplicaHost {
+ public:
+  BusyHost(std::string path, int times_busy) : path_(std::move(path)), times_busy_(times_busy) {}
+  Result<std::unique_ptr<WalFiles>> OpenFiles() override {
+    if (times_busy_-- > 0) return Status(Code::kBusy, "locked for a moment");
+    return OpenWalFiles(path_);
+  }
+  Status RecoverBySqlite() override { return OkStatus(); }
+  Status CheckpointBySqlite() override { return OkStatus(); }
+  int times_busy() const { return times_busy_; }
+
+ private:
+  std::string path_;
+  int times_busy_;
+};
+
+TEST_F(ReplicaFaults, ASyncOutlastsAnotherProgramThatIsJustOpeningOrClosing) {
+  ElsewhereRun("INSERT INTO t(b) VALUES('theirs')");
+  Options options;
+  options.url = "http://primary.test/app";
+  auto host = std::make_unique<BusyHost>(path_, 8);
+  BusyHost* asked = host.get();
+  Result<std::shared_ptr<Replica>> replica = Replica::Open(path_, options, std::move(host));
+  ASSERT_TRUE(replica.ok()) << replica.status().text();
+  Result<Revision> reached = (*replica)->Sync(nullptr);
+  ASSERT_TRUE(reached.ok()) << reached.status().text();
+  EXPECT_LT(asked->times_busy(), 0);
+  EXPECT_EQ(reached->text(), world_.primary().revision().text());
+  (*replica)->Stop();
+  EXPECT_EQ(Ask("SELECT b FROM t"), "theirs");
 }
 
 }  // namespace

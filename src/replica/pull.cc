@@ -39,6 +39,26 @@ Status PageCollector::Page(PageNo page, ByteView image) {
   return OkStatus();
 }
 
+// With apply_mutex_ held. Whoever opens the database or its wal-index first, or closes it last, has
+// it locked for a moment: that is kBusy like WRITE held by another.
+Result<ReplicaImpl::WriteLock> ReplicaImpl::TryWriteLock() {
+  const auto busy = [](const Status& status) -> Result<WriteLock> {
+    if (status.code() == Code::kBusy) return WriteLock::kBusy;
+    return status;
+  };
+  if (apply_files_ == nullptr) {
+    Result<std::unique_ptr<WalFiles>> files = host_->OpenFiles();
+    if (!files.ok()) return busy(files.status());
+    apply_files_ = *std::move(files);
+  }
+  Result<std::optional<WalIndexHeader>> header = WalIndex(apply_files_.get()).ReadHeader();
+  if (!header.ok()) return busy(header.status().While("reading the wal-index of " + path_));
+  if (!header->has_value()) return WriteLock::kMustRecover;
+  Result<bool> locked = apply_files_->TryLock(WalLock::kWrite, 1);
+  if (!locked.ok()) return locked.status();
+  return *locked ? WriteLock::kHeld : WriteLock::kBusy;
+}
+
 Status ReplicaImpl::WithWriteLock(Duration patience, const std::function<Status(WalFiles*)>& body) {
   const Instant deadline = Instant::Now() + patience;
   Duration pause = std::chrono::microseconds(200);
@@ -47,24 +67,14 @@ Status ReplicaImpl::WithWriteLock(Duration patience, const std::function<Status(
     bool must_recover = false;
     {
       std::lock_guard lock(apply_mutex_);
-      if (apply_files_ == nullptr) {
-        Result<std::unique_ptr<WalFiles>> files = host_->OpenFiles();
-        if (!files.ok()) return files.status();
-        apply_files_ = *std::move(files);
+      Result<WriteLock> state = TryWriteLock();
+      if (!state.ok()) return state.status();
+      if (*state == WriteLock::kHeld) {
+        Status done = body(apply_files_.get());
+        apply_files_->Unlock(WalLock::kWrite, 1);
+        return done;
       }
-      WalIndex index(apply_files_.get());
-      Result<std::optional<WalIndexHeader>> header = index.ReadHeader();
-      if (!header.ok()) return header.status().While("reading the wal-index of " + path_);
-      must_recover = !header->has_value();
-      if (!must_recover) {
-        Result<bool> locked = apply_files_->TryLock(WalLock::kWrite, 1);
-        if (!locked.ok()) return locked.status();
-        if (*locked) {
-          Status done = body(apply_files_.get());
-          apply_files_->Unlock(WalLock::kWrite, 1);
-          return done;
-        }
-      }
+      must_recover = *state == WriteLock::kMustRecover;
     }
     if (must_recover) {
       Status read = host_->RecoverBySqlite();
@@ -85,11 +95,14 @@ Result<WalIndexHeader> ReplicaImpl::OwnHeader() {
       std::lock_guard lock(files_mutex_);
       if (own_files_ == nullptr) {
         Result<std::unique_ptr<WalFiles>> files = host_->OpenFiles();
-        if (!files.ok()) return files.status();
-        own_files_ = *std::move(files);
+        if (!files.ok() && (files.status().code() != Code::kBusy || turn == 3))
+          return files.status();
+        if (files.ok()) own_files_ = *std::move(files);
       }
-      Result<WalIndexHeader> header = Header(own_files_.get());
-      if (header.ok() || header.status().code() != Code::kBusy || turn == 3) return header;
+      if (own_files_ != nullptr) {
+        Result<WalIndexHeader> header = Header(own_files_.get());
+        if (header.ok() || header.status().code() != Code::kBusy || turn == 3) return header;
+      }
     }
     TURSO_RETURN_IF_ERROR(host_->RecoverBySqlite());
   }

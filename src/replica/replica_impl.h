@@ -124,6 +124,8 @@ class ReplicaImpl : public Replica {
   Result<Revision> PullAndApply(SharedRemote remote, Duration wait, const Call& call);
   Result<Revision> SyncWithin(Duration timeout, const Interrupted& interrupted);
   Status ApplyPulled(PageSet* pages, const Revision& since, const Revision& target);
+  enum class WriteLock { kHeld, kBusy, kMustRecover };
+  Result<WriteLock> TryWriteLock();
   // Holds WRITE through apply_files_ for `body`; kBusy at the deadline.
   Status WithWriteLock(Duration patience, const std::function<Status(WalFiles*)>& body);
   Result<WalIndexHeader> OwnHeader();

@@ -115,7 +115,13 @@ Result<uint64_t> HostWalFiles::WalSize() { return wal_->Size(); }
 Result<volatile uint8_t*> HostWalFiles::MapIndex(int block, Extend extend) {
   File& db = *database_;
   void volatile* start = nullptr;
-  const int rc = db->xShmMap(db.get(), block, kWalIndexBlockBytes, extend == Extend::kYes, &start);
+  // Whoever opens the wal-index first, or closes it last, has it locked for a moment.
+  const Instant deadline = Instant::Now() + kLockDeadline;
+  int rc = SQLITE_OK;
+  while ((rc = db->xShmMap(db.get(), block, kWalIndexBlockBytes, extend == Extend::kYes, &start)) ==
+             SQLITE_BUSY &&
+         Instant::Now() < deadline)
+    ::usleep(kLockPauseMicroseconds);
   if (rc != SQLITE_OK) return Failed("xShmMap", rc);
   return static_cast<volatile uint8_t*>(start);
 }
