@@ -18,10 +18,10 @@ sys.path.insert(0, str(HERE.parent / "behaviour"))
 import harness  # noqa: E402  (before sqlite3)
 import sqlite3  # noqa: E402
 
-import board as boards  # noqa: E402
-import schema  # noqa: E402
-from faults import Faults, Network  # noqa: E402
-from oracle import Round, Tally  # noqa: E402
+import soak_board as boards  # noqa: E402
+import soak_schema as schema  # noqa: E402
+from soak_faults import Faults, Network  # noqa: E402
+from soak_oracle import Round, Tally  # noqa: E402
 
 BUSY = {sqlite3.SQLITE_BUSY}  # And all of its kind.
 # What a writer may be told when the network or the primary are not well.
@@ -229,7 +229,7 @@ class Soak:
         }
         with open(self.directory / f"worker{self.started}.output", "wb") as output:
             return subprocess.Popen(
-                harness.dies_with_us([harness.PYTHON, HERE / "worker.py", json.dumps(settings)]),
+                harness.dies_with_us([harness.PYTHON, HERE / "soak_worker.py", json.dumps(settings)]),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

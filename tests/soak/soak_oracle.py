@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "behaviour"))
 from list_append import Transaction, anomalies  # noqa: E402
 
-import board as boards  # noqa: E402
-import schema  # noqa: E402
+import soak_board as boards  # noqa: E402
+import soak_schema as schema  # noqa: E402
 
 
 @dataclass

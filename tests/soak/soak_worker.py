@@ -1,6 +1,6 @@
 """A process of a soak: some threads that write, read, check what they read, and note what they were told.
 
-    worker.py JSON      what it is told: see `Settings`
+    soak_worker.py JSON      what it is told: see `Settings`
 
 It ends when its board says so, or when it is killed, which it does to itself now and then in the middle of a commit."""
 
@@ -17,8 +17,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "behaviour"))
 import harness  # noqa: E402  (before sqlite3)
 import sqlite3  # noqa: E402
 
-import board as boards  # noqa: E402
-import schema  # noqa: E402
+import soak_board as boards  # noqa: E402
+import soak_schema as schema  # noqa: E402
 
 FAILED_BEFORE = "before"  # It did not come as far as its commit.
 
