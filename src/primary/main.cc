@@ -1,5 +1,7 @@
 // turso-primary: the embedded primary's command line.
 
+#include <malloc.h>
+
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
@@ -191,6 +193,10 @@ int Run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // Answers of many megabytes come and go: without this their memory is given back to the system
+  // and asked for again each time, which costs more than filling it.
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
   try {
     return Run(argc, argv);
   } catch (const std::exception& failure) {

@@ -246,7 +246,7 @@ void Fetch(Request request) {
                         {"page_size", part->page_size},
                         {"db_size", part->db_size}},
                        codec, part->page_size);
-  for (size_t i = 0; i < part->numbers.size(); i++) writer.Add(part->numbers[i], part->image(i));
+  writer.Add(part->numbers, part->images);
   request.respond(Response(200, std::make_shared<const std::string>(writer.Finish())));
 }
 

@@ -22,7 +22,7 @@ std::string Encode(nlohmann::json head, PageCodec codec, const PagePart& part) {
   head["db_size"] = part.db_size;
   MessageWriter writer(head, codec, part.page_size);
   writer.Reserve(part.numbers.size());
-  for (size_t i = 0; i < part.numbers.size(); i++) writer.Add(part.numbers[i], part.image(i));
+  writer.Add(part.numbers, part.images);
   return writer.Finish();
 }
 

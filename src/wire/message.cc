@@ -143,24 +143,41 @@ void MessageWriter::Reserve(size_t pages) {
 
 void MessageWriter::Add(PageNo page, ByteView image) {
   assert(IsPageSize(page_size_) && image.size() == page_size_ && page.value != 0);
-  numbers_.push_back(page.value);
+  pages_.push_back(page);
   images_.insert(images_.end(), image.begin(), image.end());
-  if (numbers_.size() >= PagesPerBlock(page_size_)) Flush();
+  if (pages_.size() >= PagesPerBlock(page_size_)) Flush();
+}
+
+void MessageWriter::Add(std::span<const PageNo> pages, ByteView images) {
+  assert(images.size() == pages.size() * page_size_);
+  Flush();
+  while (!pages.empty()) {
+    const size_t count = std::min(pages.size(), PagesPerBlock(page_size_));
+    AddBlock(pages.first(count), images.first(count * page_size_));
+    pages = pages.subspan(count);
+    images = images.subspan(count * page_size_);
+  }
 }
 
 void MessageWriter::Flush() {
-  if (numbers_.empty()) return;
+  if (pages_.empty()) return;
+  AddBlock(pages_, images_);
+  pages_.clear();
+  images_.clear();
+}
+
+void MessageWriter::AddBlock(std::span<const PageNo> pages, ByteView images) {
   size_t header_at = out_.size();
-  AppendBlockHeader(&out_, numbers_.size(), kCodecRaw, images_.size());
-  for (uint32_t number : numbers_) AppendBig32(&out_, number);
+  AppendBlockHeader(&out_, pages.size(), kCodecRaw, images.size());
+  for (PageNo page : pages) AppendBig32(&out_, page.value);
   size_t images_at = out_.size();
   int packed = 0;
   if (codec_ == PageCodec::kLz4) {
     // Room for one byte less than the images: what does not shrink is sent raw.
-    out_.resize(images_at + images_.size() - 1);
-    packed = LZ4_compress_default(reinterpret_cast<const char*>(images_.data()),
-                                  out_.data() + images_at, static_cast<int>(images_.size()),
-                                  static_cast<int>(images_.size() - 1));
+    out_.resize(images_at + images.size() - 1);
+    packed =
+        LZ4_compress_default(reinterpret_cast<const char*>(images.data()), out_.data() + images_at,
+                             static_cast<int>(images.size()), static_cast<int>(images.size() - 1));
     out_.resize(images_at + static_cast<size_t>(packed));
   }
   if (packed > 0) {
@@ -168,10 +185,8 @@ void MessageWriter::Flush() {
     StoreBig32(reinterpret_cast<uint8_t*>(out_.data()) + header_at + 4,
                static_cast<uint32_t>(packed));
   } else {
-    out_.append(reinterpret_cast<const char*>(images_.data()), images_.size());
+    out_.append(reinterpret_cast<const char*>(images.data()), images.size());
   }
-  numbers_.clear();
-  images_.clear();
 }
 
 std::string MessageWriter::Finish() {
@@ -184,7 +199,7 @@ std::string MessageWriter::Finish() {
 }
 
 size_t MessageWriter::size() const {
-  size_t pending = numbers_.empty() ? 0 : kBlockHeaderBytes + numbers_.size() * 4 + images_.size();
+  size_t pending = pages_.empty() ? 0 : kBlockHeaderBytes + pages_.size() * 4 + images_.size();
   return out_.size() + pending;
 }
 

@@ -22,6 +22,7 @@
 
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 
 #include "src/base/bytes.h"
@@ -40,6 +41,8 @@ class MessageWriter {
   void Reserve(size_t pages);
   // Pages may come in any order; they are packed about 256 KiB at a time.
   void Add(PageNo page, ByteView image);
+  // The same for many: `images` one after another.
+  void Add(std::span<const PageNo> pages, ByteView images);
   // The whole message. Call once.
   std::string Finish();
   // What Finish would return by now, without its end, in bytes.
@@ -47,11 +50,12 @@ class MessageWriter {
 
  private:
   void Flush();
+  void AddBlock(std::span<const PageNo> pages, ByteView images);
 
   PageCodec codec_;
   uint32_t page_size_;
   std::string out_;
-  std::vector<uint32_t> numbers_;
+  std::vector<PageNo> pages_;  // Of the next block.
   Bytes images_;
 };
 
