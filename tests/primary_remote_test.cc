@@ -76,15 +76,16 @@ class PrimaryRemoteTest : public ::testing::Test {
     });
   }
   // One changed page.
-  Transaction OneCommit(uint64_t number = 1) {
+  // The first of one replica each.
+  Transaction OneCommit(uint8_t replica = 1) {
     pages_ = PageSet(4096);
     Bytes file = primary_->File();
     pages_.Put(PageNo{1}, file.data());
     pages_.set_db_size(static_cast<uint32_t>(file.size() / 4096));
-    return Transaction{CommitId{{9}, number}, primary_->revision(), 0, &pages_};
+    return Transaction{CommitId{{9, replica}, 1}, primary_->revision(), 0, &pages_};
   }
-  Status CommitOnce(uint64_t number = 1) {
-    return remote_->Commit(OneCommit(number), call_).status();
+  Status CommitOnce(uint8_t replica = 1) {
+    return remote_->Commit(OneCommit(replica), call_).status();
   }
 
   std::shared_ptr<FakePrimary> primary_;
@@ -156,8 +157,7 @@ TEST_F(PrimaryRemoteTest, AsksForTheNextPartBeforeItTakesTheCurrentOne) {
 
 TEST_F(PrimaryRemoteTest, BuildsOnTheCommitsThatTheReplicaItselfMadeMeanwhile) {
   Start(4);
-  remote_ = std::make_unique<PrimaryRemote>(
-      PrimaryAddress{server_->url(), "", "", PageCodec::kRaw, {0xab}});
+  call_.replica = {0xab};
   struct Sink : RemoteCopy {
     void Base(const Revision& base) override { bases.push_back(base); }
     std::vector<Revision> bases;
@@ -260,7 +260,7 @@ const AnyCall kCalls[] = {
     {"settle",
      // Of the first commit above.
      [](Remote* r, auto&, auto& call) {
-       return r->Settle({{9}, 1}, call).status();
+       return r->Settle({{9, 1}, 1}, call).status();
      }},
     {"hashes", [](Remote* r, auto&, auto& call) { return r->Hashes(call).status(); }},
     {"fetch",
@@ -281,7 +281,7 @@ TEST_F(PrimaryRemoteTest, EveryFieldOfEveryAnswerIsChecked) {
     server_->set_edit([&](const std::string& call, json* head) {
       if (call == any.name) good = *head;
     });
-    Status fine = any.act(remote_.get(), OneCommit(static_cast<uint64_t>(++checked)), call_);
+    Status fine = any.act(remote_.get(), OneCommit(static_cast<uint8_t>(++checked)), call_);
     ASSERT_TRUE(fine.ok()) << any.name << ": " << fine.text();
     for (const auto& [field, value] : good.items()) {
       if (field == "writable") continue;  // For people.
@@ -291,7 +291,7 @@ TEST_F(PrimaryRemoteTest, EveryFieldOfEveryAnswerIsChecked) {
           if (bad.is_null()) head->erase(name);
           if (!bad.is_null()) (*head)[name] = bad;
         });
-        Status status = any.act(remote_.get(), OneCommit(static_cast<uint64_t>(++checked)), call_);
+        Status status = any.act(remote_.get(), OneCommit(static_cast<uint8_t>(++checked)), call_);
         bool is_commit = std::string(any.name) == "commit";
         EXPECT_EQ(status.code(), is_commit ? Code::kOutcomeUnknown : Code::kCorrupt)
             << any.name << "." << field << " = " << bad << ": " << status.text();
@@ -464,7 +464,7 @@ TEST_F(PrimaryRemoteTest, ACommitWhoseAnswerIsLostIsUnknownAndCanBeSettled) {
   EXPECT_EQ(CommitOnce(7).code(), Code::kOutcomeUnknown);
   EXPECT_NE(primary_->revision(), before);
   EXPECT_EQ(primary_->commits(), 1);
-  Result<SettleAnswer> settled = remote_->Settle({{9}, 7}, call_);
+  Result<SettleAnswer> settled = remote_->Settle({{9, 7}, 1}, call_);
   ASSERT_TRUE(settled.ok()) << settled.status().text();
   EXPECT_EQ(settled->outcome, SettleOutcome::kCommitted);
   EXPECT_EQ(settled->revision, primary_->revision());

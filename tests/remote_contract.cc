@@ -457,6 +457,19 @@ TEST_P(RemoteContract, ARepeatedCommitIsAnsweredTheSameAndActsOnce) {
   EXPECT_EQ(a_->Identify(call_)->revision, first->revision);
 }
 
+TEST_P(RemoteContract, ACommitBehindALaterOneOfItsReplicaIsInvalidAndCannotBeSettled) {
+  RemoteCopy copy;
+  ASSERT_TRUE(PullInto(&copy, a_.get()).ok());
+  CommitId behind = NextId(), later = NextId();
+  PageSet pages = Change(copy);
+  ASSERT_TRUE(a_->Commit(TransactionOf(copy, pages, later), call_).ok());
+  ASSERT_TRUE(PullInto(&copy, a_.get()).ok());
+  pages = Change(copy);
+  EXPECT_EQ(b_->Commit(TransactionOf(copy, pages, behind), call_).status().code(), Code::kInvalid);
+  EXPECT_EQ(b_->Settle(behind, call_).status().code(), Code::kInvalid);
+  EXPECT_EQ(a_->Identify(call_)->revision, copy.revision);
+}
+
 TEST_P(RemoteContract, SettleFindsACommitThatWasTaken) {
   RemoteCopy copy;
   ASSERT_TRUE(PullInto(&copy, a_.get()).ok());

@@ -13,6 +13,7 @@
 #include <mutex>
 
 #include "extension/turso_vfs.h"
+#include "src/replica/sidecar.h"
 #include "tests/support/fake_remote.h"
 #include "tests/support/temp_dir.h"
 #include "vfs/connection.h"
@@ -59,6 +60,12 @@ class FakeWorld {
   void Reconnect() {
     disconnected_ = false;
     for (size_t i = remotes_.size() - 3; i < remotes_.size(); i++) remotes_[i]->Reconnect();
+  }
+  // The primary knows a later number of this replica's, from a copy of it.
+  void CopyHasCommitted(const SidecarRecord& record) {
+    FakeRemote copy(primary_);
+    const uint64_t later = record.last_commit_number + (uint64_t{9} << 32);
+    EXPECT_TRUE(copy.Settle({record.replica_id, later}, Call{}).ok());
   }
   int CallsOf(const std::string& name) {
     std::vector<std::string> calls = caller().calls();
@@ -249,6 +256,34 @@ TEST_F(ReplicaFaults, AnUnknownOutcomeOutlivesTheProcess) {
   world_.Reconnect();
   Ask("SELECT turso_sync()");
   EXPECT_EQ(Ask("SELECT group_concat(b) FROM t"), "which");
+  ExpectEqualToPrimary();
+}
+
+TEST_F(ReplicaFaults, AReplicaWhoseIdentityAnotherUsesGetsOneOfItsOwnAndGoesOn) {
+  ASSERT_EQ(Run("INSERT INTO t(b) VALUES(1)"), SQLITE_OK);
+  const auto before = Sidecar::Peek(Sidecar::PathFor(path_))->replica_id;
+  world_.CopyHasCommitted(*Sidecar::Peek(Sidecar::PathFor(path_)));
+  EXPECT_EQ(Run("INSERT INTO t(b) VALUES(2)"), SQLITE_BUSY_SNAPSHOT);
+  EXPECT_THAT(Ask("SELECT turso_last_error()"), HasSubstr("under the identity of " + path_));
+  EXPECT_NE(Sidecar::Peek(Sidecar::PathFor(path_))->replica_id, before);
+  EXPECT_EQ(Run("INSERT INTO t(b) VALUES(2)"), SQLITE_OK);
+  EXPECT_EQ(Ask("SELECT group_concat(b) FROM t"), "1,2");
+  ExpectEqualToPrimary();
+}
+
+TEST_F(ReplicaFaults, AnOutcomeThatTheCommitsOfACopyHaveMadeUntellableDoesNotHoldTheReplicaUp) {
+  world_.caller().LoseAnswer(1, "commit");
+  world_.caller().set_before([&](const std::string& call) {
+    if (call == "commit") world_.Disconnect();
+  });
+  EXPECT_EQ(Run("INSERT INTO t(b) VALUES('which')"), kIoErrOutcomeUnknown);
+  world_.caller().set_before(nullptr);
+  world_.CopyHasCommitted(*Sidecar::Peek(Sidecar::PathFor(path_)));
+  world_.Reconnect();
+  sqlite3_busy_timeout(db_, 2000);
+  EXPECT_EQ(Run("INSERT INTO t(b) VALUES('next')"), SQLITE_OK);
+  EXPECT_EQ(Ask("SELECT group_concat(b) FROM t"), "which,next");
+  EXPECT_EQ(Ask("SELECT state FROM turso_status"), "live");
   ExpectEqualToPrimary();
 }
 

@@ -197,7 +197,15 @@ Status ServedDatabase::NoteRestart() {
 std::optional<Result<Committed>> ServedDatabase::AnsweredBefore(const PageCommit& commit) const {
   const LatestCommit* latest = history_.FindCommit(commit.replica);
   if (latest == nullptr || commit.number > latest->number) return std::nullopt;
-  if (commit.number == latest->number && latest->outcome == Outcome::kCommitted) {
+  // Two copies of one replica: what became of this commit may have been forgotten for the other's.
+  if (commit.number < latest->number) {
+    return Result<Committed>(Status(
+        Code::kInvalid, "commit " + std::to_string(commit.number) +
+                            " comes after a later one of the same replica, " +
+                            std::to_string(latest->number) +
+                            ": it is a copy or was restored, and needs an identity of its own"));
+  }
+  if (latest->outcome == Outcome::kCommitted) {
     return Result<Committed>(Committed{history_.RevisionAt(latest->counter), false});
   }
   return Result<Committed>(Status(Code::kConflict, "this commit was refused before"));

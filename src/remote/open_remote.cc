@@ -169,7 +169,6 @@ Result<std::unique_ptr<Remote>> OpenRemote(const Endpoint& endpoint) {
   address.base = url->base;
   address.token = endpoint.token.empty() ? url->token : endpoint.token;
   address.token_file = endpoint.token_file;
-  address.replica = endpoint.replica;
   // On loopback bytes cost less than packing them.
   address.codec = IsLoopback(url->host) ? PageCodec::kRaw : PageCodec::kLz4;
   return std::unique_ptr<Remote>(std::make_unique<PrimaryRemote>(std::move(address)));

@@ -339,8 +339,8 @@ class PrimaryRemote::PullInParts {
                  {"after_page", after_page_},
                  {"wait_ms", Milliseconds(wait)},
                  {"codec", remote_->CodecName()}};
-    if (wait > Duration::zero() && remote_->address_.replica != std::array<uint8_t, 16>{}) {
-      head["replica"] = ToHex(remote_->address_.replica);
+    if (wait > Duration::zero() && call_.replica != std::array<uint8_t, 16>{}) {
+      head["replica"] = ToHex(call_.replica);
     }
     remote_->Begin("pull", MessageWriter(head, PageCodec::kRaw).Finish(), Repeat::kOnce, wait,
                    call_);

@@ -27,7 +27,6 @@ struct PrimaryAddress {
   std::string token;
   std::string token_file;             // Wins over token.
   PageCodec codec = PageCodec::kLz4;  // For pages in either direction.
-  std::array<uint8_t, 16> replica{};  // Who asks; zeros for nobody in particular.
 };
 
 class PrimaryRemote : public Remote {

@@ -54,7 +54,7 @@ class Revision {
 };
 
 // Which replica, and which of its commits. Numbers of one replica only grow; it never sends a
-// second one before it knows what became of the first.
+// second one before it knows what became of the first. Copies of a replica may break that.
 struct CommitId {
   std::array<uint8_t, 16> replica{};
   uint64_t number = 0;
@@ -69,6 +69,7 @@ struct Call {
   std::function<bool()> interrupted;
   // Ends the call at once when it turns true (with Remote::Cancel).
   const std::atomic<bool>* cancelled = nullptr;
+  std::array<uint8_t, 16> replica{};  // Who asks; zeros for nobody in particular.
 };
 
 // What the primary says of the database itself.
@@ -163,8 +164,11 @@ class Remote {
                                       const Call& call) = 0;
   virtual Status ReleaseLease(const std::array<uint8_t, 16>& holder, uint64_t fence,
                               const Call& call) = 0;
+  // kInvalid: pages that make no database; or a number below one of the same replica that the
+  // primary knows. Nothing was done.
   virtual Result<CommitAnswer> Commit(const Transaction& transaction, const Call& call) = 0;
-  // Fences: afterwards that commit is in the history for ever or will never be.
+  // Fences: afterwards that commit is in the history for ever or will never be. kInvalid: a later
+  // number of the same replica is known, and what became of this one is forgotten.
   virtual Result<SettleAnswer> Settle(const CommitId& id, const Call& call) = 0;
   virtual Result<HashesAnswer> Hashes(const Call& call) = 0;
   // Some pages as they are now; those beyond the end are left out. Returns the revision that they
@@ -191,7 +195,6 @@ struct Endpoint {
   std::string token;       // Bearer; empty for none.
   std::string token_file;  // Read at first use and again after a 401; wins over token.
   std::string protocol = "auto";
-  std::array<uint8_t, 16> replica{};  // Who asks; zeros for nobody in particular.
 };
 
 // No exchange with the network. kInvalid for a URL or a protocol that is not known.

@@ -1,7 +1,6 @@
 #include "src/replica/bootstrap.h"
 
 #include <dirent.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 
 #include "src/base/log.h"
 #include "src/replica/database_writer.h"
+#include "src/replica/identity.h"
 #include "src/replica/local_file.h"
 #include "src/replica/replica.h"
 #include "src/replica/sidecar.h"
@@ -227,10 +227,9 @@ Status Build(const std::string& database, const std::string& url, const Found& f
   record.page_size = writer.page_size();
   record.durable = record.current = *revision;
   record.current_in_database = true;
-  if (::getrandom(record.replica_id.data(), record.replica_id.size(), 0) !=
-      static_cast<ssize_t>(record.replica_id.size())) {
-    return FileError("inventing an identity for", database, errno);
-  }
+  Result<ReplicaIdentity> id = NewIdentity();
+  if (!id.ok()) return id.status();
+  record.replica_id = *id;
   TURSO_RETURN_IF_ERROR(MarkDatabase(file->path(), record.replica_id));
   if (found.empty_file) TURSO_RETURN_IF_ERROR(CopyOwnerAndMode(file->fd(), file->path(), database));
   if (::fsync(file->fd()) != 0) return FileError("syncing", file->path(), errno);

@@ -112,7 +112,7 @@ Duration ReplicaImpl::KeepOnce(Remote* remote) {
     if (!writing || left > seconds(2) - kRenewAfter) return kRenewAfter / 2;
     Call call = CallWith(nullptr);
     call.timeout = std::min<Duration>(call.timeout, seconds(2));
-    Result<Duration> renewed = remote->RenewLease(replica_id_, fence, call);
+    Result<Duration> renewed = remote->RenewLease(identity(), fence, call);
     if (renewed.ok() && shared.lease_fence.load() == fence) {
       shared.lease_until.store((now + *renewed).nanoseconds);
     }
@@ -143,7 +143,7 @@ void ReplicaImpl::ReleaseRestingLease(Remote* remote, Duration timeout, Ending e
   call.timeout = std::min(call.timeout, timeout);
   if (ending == Ending::kYes) call.cancelled = nullptr;  // Which says by now that all is over.
   // A lease that cannot be given back ends by itself.
-  (void)remote->ReleaseLease(replica_id_, fence, call);
+  (void)remote->ReleaseLease(identity(), fence, call);
 }
 
 }  // namespace turso

@@ -173,6 +173,13 @@ Result<Revision> ReplicaImpl::PullAndApply(SharedRemote remote, Duration wait, c
   }
   if (!reached.ok()) return reached.status().While("pulling from " + options_.url);
   if (news.base().has_value()) since = *news.base();
+  if (news.base().has_value() && *reached == *since) {
+    // A copy of this replica has its identity, and its commits are not ours.
+    Result<SidecarRecord> record = sidecar_->Read();
+    if (!record.ok()) return record.status();
+    if (record->intent.kind == IntentKind::kNone && !(record->current == *reached))
+      return Status(Code::kBusy, path_ + ": the replica is not where its primary takes it to be");
+  }
   if (!(*reached == *since)) {
     TURSO_RETURN_IF_ERROR(ApplyPulled(&news.pages(), *since, *reached));
   }

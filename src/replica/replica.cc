@@ -58,13 +58,12 @@ ReplicaImpl::~ReplicaImpl() { Stop(); }
 Status ReplicaImpl::Connect() {
   Result<SidecarRecord> record = sidecar_->Read();
   if (!record.ok()) return record.status();
-  replica_id_ = record->replica_id;
+  SetIdentity(record->replica_id);
   url_ = options_.url;
   database_id_ = record->database_id;
   protocol_ = record->protocol;
   Endpoint endpoint{options_.url, options_.token, options_.token_file,
-                    options_.protocol == "auto" ? record->protocol : options_.protocol,
-                    record->replica_id};
+                    options_.protocol == "auto" ? record->protocol : options_.protocol};
   for (std::unique_ptr<Remote>* remote : {&caller_, &follower_, &keeper_}) {
     Result<std::unique_ptr<Remote>> opened = OpenRemote(endpoint);
     if (!opened.ok()) return opened.status();
@@ -150,7 +149,18 @@ Call ReplicaImpl::CallWith(const Interrupted& interrupted) const {
   call.timeout = options_.timeout;
   call.interrupted = interrupted;
   call.cancelled = interrupted ? nullptr : &stopping_;
+  call.replica = identity();
   return call;
+}
+
+ReplicaIdentity ReplicaImpl::identity() const {
+  std::lock_guard lock(mutex_);
+  return replica_id_;
+}
+
+void ReplicaImpl::SetIdentity(const ReplicaIdentity& id) {
+  std::lock_guard lock(mutex_);
+  replica_id_ = id;
 }
 
 void ReplicaImpl::Note(const Status& status) {

@@ -18,6 +18,7 @@
 #include <mutex>
 #include <thread>
 
+#include "src/replica/identity.h"
 #include "src/replica/replica.h"
 #include "src/replica/sidecar.h"
 
@@ -92,6 +93,7 @@ class ReplicaImpl : public Replica {
     SidecarRecord record;
     uint64_t fence = 0;
     bool committed = false;
+    bool outnumbered = false;  // The primary knows a later commit of this identity.
     FramePlan frames;
   };
   enum class Checkpoint { kNo, kWanted };
@@ -106,6 +108,8 @@ class ReplicaImpl : public Replica {
   Result<bool> Explains(WalFiles* files, const WalIndexHeader& header, const SidecarRecord& record);
   Status SettleIntent(SidecarRecord* record, bool frames_present, const WalIndexHeader& header,
                       Remote* remote, const Call& call);
+  // With no commit pending: that is settled under the old one. (I2)
+  Status TakeNewIdentity(SidecarRecord* record, const std::string& why);
   Status Repair(WalFiles* files, const WalIndexHeader& header, SidecarRecord* record,
                 Remote* remote, const Call& call);
   Status SetAside(WalFiles* files, const WalIndexHeader& header, uint32_t page_size);
@@ -151,6 +155,8 @@ class ReplicaImpl : public Replica {
   void ReleaseRestingLease(Remote* remote, Duration timeout, Ending ending);
 
   Call CallWith(const Interrupted& interrupted) const;
+  ReplicaIdentity identity() const;
+  void SetIdentity(const ReplicaIdentity& id);
   void Note(const Status& status);  // Remembers a failure as the last error.
   void NoteReached();
   void NoteCurrent(Instant when);  // The primary had nothing newer at that time.
@@ -161,7 +167,6 @@ class ReplicaImpl : public Replica {
   Options options_;
   std::unique_ptr<Sidecar> sidecar_;
   std::unique_ptr<ReplicaHost> host_;
-  std::array<uint8_t, 16> replica_id_{};
 
   std::mutex files_mutex_;
   std::unique_ptr<WalFiles> own_files_;
@@ -176,6 +181,7 @@ class ReplicaImpl : public Replica {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::string url_, database_id_, protocol_;
+  ReplicaIdentity replica_id_{};
   Counters counters_;
   std::optional<std::string> last_error_;
   bool offline_ = false;

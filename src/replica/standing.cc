@@ -117,6 +117,15 @@ Status ReplicaImpl::SettleIntent(SidecarRecord* record, bool frames_present,
                                  const WalIndexHeader& header, Remote* remote, const Call& call) {
   Result<SettleAnswer> answer =
       remote->Settle({record->replica_id, record->intent.commit_number}, call);
+  if (answer.status().code() == Code::kInvalid) {
+    record->intent = Intent{};
+    // Whose header is in the log was committed, only under which revision is not told any more.
+    if (frames_present) record->current = Revision{};
+    TURSO_RETURN_IF_ERROR(TakeNewIdentity(
+        record, "what became of a commit whose outcome was unknown cannot be told any more"));
+    sidecar_->shared().unsettled.store(0);
+    return OkStatus();
+  }
   if (!answer.ok()) {
     return answer.status().While("settling an earlier commit of " + path_ +
                                  " whose outcome is unknown");
@@ -136,6 +145,20 @@ Status ReplicaImpl::SettleIntent(SidecarRecord* record, bool frames_present,
   TURSO_RETURN_IF_ERROR(sidecar_->Write(record, Sync::kYes));
   sidecar_->shared().unsettled.store(0);
   if (committed && frames_present) RememberState(header, record->current);
+  return OkStatus();
+}
+
+Status ReplicaImpl::TakeNewIdentity(SidecarRecord* record, const std::string& why) {
+  Result<ReplicaIdentity> id = NewIdentity();
+  if (!id.ok()) return id.status();
+  record->replica_id = *id;
+  record->last_commit_number = 0;
+  TURSO_RETURN_IF_ERROR(sidecar_->Write(record, Sync::kYes));
+  TURSO_RETURN_IF_ERROR(MarkDatabase(path_, *id));
+  SetIdentity(*id);
+  Log(LogLevel::kWarning, path_ + ": " + why +
+                              "; it is a copy of another replica, or was restored from a backup, "
+                              "and has an identity of its own from now on");
   return OkStatus();
 }
 

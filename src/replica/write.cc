@@ -88,7 +88,13 @@ Status ReplicaImpl::Commit(WalFiles*, const PageSet& pages, const FramePlan& fra
                            const Interrupted& interrupted) {
   Write& write = write_;
   SidecarRecord& record = write.record;
-  const uint64_t number = record.last_commit_number + 1;
+  Result<uint64_t> next = NextCommitNumber(record.last_commit_number);
+  if (next.status().code() == Code::kFull) {
+    TURSO_RETURN_IF_ERROR(TakeNewIdentity(&record, "its commits are numbered to the end"));
+    next = NextCommitNumber(record.last_commit_number);
+  }
+  if (!next.ok()) return next.status();
+  const uint64_t number = *next;
   record.last_commit_number = number;
   record.intent = {IntentKind::kCommit, frames, pages.Hash(), {}, record.current, number};
   TURSO_RETURN_IF_ERROR(sidecar_->Write(&record, turso::Sync::kYes));  // (S4)
@@ -112,7 +118,10 @@ Status ReplicaImpl::Commit(WalFiles*, const PageSet& pages, const FramePlan& fra
     return sent;
   }
   record.intent = Intent{};
-  if (Status noted = sidecar_->Write(&record, turso::Sync::kNo); !noted.ok()) Note(noted);
+  Status noted = write.outnumbered
+                     ? TakeNewIdentity(&record, "another replica commits under its identity")
+                     : sidecar_->Write(&record, turso::Sync::kNo);
+  if (!noted.ok()) Note(noted);
   std::lock_guard lock(mutex_);
   if (sent.code() == Code::kConflict) counters_.conflicts++;
   pull_wanted_ = true;
@@ -142,6 +151,13 @@ Status ReplicaImpl::Send(const PageSet& pages, Write* write, uint64_t number,
   if (failure.code() == Code::kOutcomeUnknown || failure.code() == Code::kCorrupt) {
     return SettleSent(write, deadline, failure, interrupted);
   }
+  if (failure.code() == Code::kInvalid &&
+      caller_->Settle(transaction.id, CallWith(interrupted)).status().code() == Code::kInvalid) {
+    write->outnumbered = true;
+    return Status(Code::kConflict, "committing to " + options_.url +
+                                       ": another replica has committed under the identity of " +
+                                       path_ + ", which gets one of its own: try again");
+  }
   return failure.While("committing to " + options_.url);
 }
 
@@ -166,6 +182,7 @@ Status ReplicaImpl::SettleSent(Write* write, Instant deadline, const Status& why
       write->record.intent.target = answer->revision;
       return OkStatus();
     }
+    if (answer.status().code() == Code::kInvalid) break;  // Never to be told.
     std::this_thread::sleep_for(std::min(pause, std::max(left, Duration{})));
     pause = std::min<Duration>(pause * 2, milliseconds(500));
   }

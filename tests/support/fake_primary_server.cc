@@ -149,6 +149,7 @@ class Service {
   Status Settle() {
     CommitId id{IdOf(in(), "replica"), NumberField(in(), "number").value()};
     Result<SettleAnswer> answer = remote_.Settle(id, {});
+    if (!answer.ok()) return answer.status();
     bool is_committed = answer->outcome == SettleOutcome::kCommitted;
     head_ = {{"outcome", is_committed ? "committed" : "refused"},
              {"revision", Text(answer->revision)}};

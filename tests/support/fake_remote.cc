@@ -173,6 +173,11 @@ std::vector<PageNo> FakePrimary::ChangedSince(uint64_t counter) const {
 
 bool FakePrimary::LeaseIsLive() const { return lease_ && lease_->expires > Instant::Now(); }
 
+bool FakePrimary::IsOutnumbered(const CommitId& id) const {
+  auto later = outcomes_.upper_bound({id.replica, id.number});
+  return later != outcomes_.end() && later->first.first == id.replica;
+}
+
 void FakePrimary::DropOldWaiters() {
   Instant now = Instant::Now();
   std::erase_if(waiters_, [&](const Waiter& w) { return w.keeps_place_until <= now; });
@@ -381,6 +386,9 @@ Result<CommitAnswer> FakeRemote::Commit(const Transaction& transaction, const Ca
     if (known->second.is_committed) return known->second.answer;
     return Status(Code::kConflict, "fake primary: that commit was refused before");
   }
+  if (p.IsOutnumbered(transaction.id)) {
+    return Status(Code::kInvalid, "fake primary: that replica has made a later commit");
+  }
   bool is_held_by_other = p.LeaseIsLive() && p.lease_->fence != transaction.fence;
   if (transaction.base != p.RevisionOf(p.counter_) || is_held_by_other) {
     p.outcomes_[key] = {};
@@ -406,6 +414,9 @@ Result<SettleAnswer> FakeRemote::Settle(const CommitId& id, const Call& call) {
   bool answer_lost = false;
   TURSO_RETURN_IF_ERROR(Enter("settle", call, &answer_lost));
   std::lock_guard lock(primary_->mutex_);
+  if (primary_->IsOutnumbered(id)) {
+    return Status(Code::kInvalid, "fake primary: that replica has made a later commit");
+  }
   const FakePrimary::Outcome& outcome = primary_->outcomes_[{id.replica, id.number}];
   if (answer_lost) return AnswerLost();
   if (!outcome.is_committed) return SettleAnswer{SettleOutcome::kRefused, {}};

@@ -74,6 +74,8 @@ class FakePrimary {
   bool LeaseIsLive() const;
   void DropOldWaiters();
   bool IsFirstInLine(const Holder& holder);
+  // A later commit of the same replica is known.
+  bool IsOutnumbered(const CommitId& id) const;
   // Waits a little, for a change or for Call's word.
   Status WaitABit(std::unique_lock<std::mutex>* lock, const Call& call);
 
