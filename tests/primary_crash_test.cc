@@ -218,7 +218,9 @@ TEST_F(PrimaryCrash, LosesNothingAcknowledgedAtAnyStep) {
     // Everything is backfilled, so that the next writer starts the WAL afresh.
     ASSERT_EQ(sqlite3_exec(sql->get(), "PRAGMA wal_checkpoint", nullptr, nullptr, nullptr),
               SQLITE_OK);
-    if (round == 1) ASSERT_TRUE(database_->CompactLog().ok());
+    if (round == 1) {
+      ASSERT_TRUE(database_->CompactLog().ok());
+    }
     if (round == 0) {
       CommitOfReplica();
     } else {

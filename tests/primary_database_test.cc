@@ -366,7 +366,9 @@ TEST_F(PrimaryDatabase, PullsAreOneRevisionWhileSqlAndReplicasCommit) {
     Pull(&b_);
     pulls++;
     if (b_.Text("SELECT t.v = CAST(u.v AS INTEGER) FROM t, u") == "0") torn++;
-    if (pulls % 10 == 0) EXPECT_EQ(b_.Text("PRAGMA integrity_check"), "ok");
+    if (pulls % 10 == 0) {
+      EXPECT_EQ(b_.Text("PRAGMA integrity_check"), "ok");
+    }
   }
   writer.join();
   EXPECT_EQ(torn, 0u);
