@@ -265,9 +265,9 @@ TEST(Durations, AreNothingElse) {
 }
 
 TEST(StripToken, LeavesAUrlWithoutCredentialsAsItIs) {
-  for (const char* url :
-       {"http://h", "http://h:80/", "https://h/db?x=1&y=2#z", "http://[::1]:8080/db",
-        "http://h/a@b?c@d#e@f", "http://h/?", "http://h/?authTokens=1", "", "app.db", "a?b"}) {
+  for (const char* url : {"http://h", "http://h:80/", "https://h/db?x=1&y=2#z",
+                          "http://[::1]:8080/db", "http://h/a@b?c@d#e@f", "http://h/db&x=1",
+                          "http://h/?", "http://h/?authTokens=1", "", "app.db", "a?b"}) {
     std::string token = "left over";
     EXPECT_EQ(StripToken(url, &token), url);
     EXPECT_EQ(token, "");
@@ -291,6 +291,8 @@ TEST(StripToken, TakesTheTokenFromAnyPlaceInTheQuery) {
       {"http://h/db?authToken=%zz%4", "http://h/db", "%zz%4"},
       {"http://h/db?auth%54oken=t", "http://h/db", "t"},
       {"http://h/db?AUTHTOKEN=t", "http://h/db", "t"},
+      {"http://h/db&authToken=t", "http://h/db", "t"},
+      {"http://h/db&x=1&authToken=t&y=2", "http://h/db&x=1&y=2", "t"},
       {"http://h/db?x=a%26b&authToken=t", "http://h/db?x=a%26b", "t"},
   };
   for (const auto& c : cases) {

@@ -275,9 +275,10 @@ std::string StripToken(const std::string& url, std::string* token) {
   }
   std::string_view fragment = rest.substr(std::min(rest.find('#'), rest.size()));
   rest.remove_suffix(fragment.size());
-  size_t question = rest.find('?');
+  // An & without a ? comes of a URL that was appended to without looking; it begins the query, too.
+  size_t question = rest.find_first_of("?&");
   stripped += rest.substr(0, question);
-  char separator = '?';
+  char separator = question < rest.size() ? rest[question] : '?';
   while (question != std::string_view::npos) {
     rest.remove_prefix(question + 1);
     question = rest.find('&');
