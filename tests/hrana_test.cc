@@ -509,7 +509,8 @@ TEST_F(Hrana, RefusesABodyThatIsNotARequest) {
   }
   for (const char* statement :
        {"{}", R"({"sql":"x","sql_id":1})", R"({"sql":1})", R"({"sql_id":1.5})",
-        R"({"sql_id":2147483648})", R"({"sql":"x","args":{}})", R"({"sql":"x","want_rows":1})",
+        R"({"sql_id":2147483648})", R"({"sql_id":18446744073709551615})",
+        R"({"sql_id":-2147483649})", R"({"sql":"x","args":{}})", R"({"sql":"x","want_rows":1})",
         R"({"sql":"x","named_args":[{"name":"a"}]})"}) {
     bodies.push_back(std::string(R"({"requests":[{"type":"execute","stmt":)") + statement + "}]}");
   }

@@ -85,9 +85,11 @@ Result<HranaSql> ParseSql(Json& json, const std::string& where) {
   }
   if (Json* id = Field(json, "sql_id")) {
     if (!id->is_number_integer()) return Bad(where + ": `sql_id` must be an integer");
-    int64_t value = id->get<int64_t>();
-    if (value < std::numeric_limits<int32_t>::min() ||
-        value > std::numeric_limits<int32_t>::max()) {
+    // A number above all of int64_t would be read as a negative one.
+    const bool is_large = id->is_number_unsigned() &&
+                          id->get<uint64_t>() > uint64_t{std::numeric_limits<int32_t>::max()};
+    const int64_t value = id->get<int64_t>();
+    if (is_large || value < std::numeric_limits<int32_t>::min()) {
       return Bad(where + ": `sql_id` must have 32 bits");
     }
     sql.id = static_cast<int32_t>(value);
