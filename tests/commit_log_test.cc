@@ -59,6 +59,37 @@ std::vector<LogRecord> EveryRecord() {
           StoppedRecord{14, {8192, 77}}};
 }
 
+TEST(LogRecords, AreRefusedInAnyOtherSpelling) {
+  for (const LogRecord& record : EveryRecord()) {
+    Bytes bytes;
+    EncodeRecord(record, &bytes);
+    std::optional<std::vector<LogRecord>> read = DecodeRecords(bytes);
+    ASSERT_TRUE(read.has_value());
+    EXPECT_EQ(*read, std::vector{record});
+    // Whatever byte is another: it is read as something else, or not at all.
+    for (size_t i = 0; i < bytes.size(); i++) {
+      for (uint8_t value : {0, 1, 2, 3, 4, 8, 255}) {
+        Bytes changed = bytes;
+        changed[i] = value;
+        std::optional<std::vector<LogRecord>> other = DecodeRecords(changed);
+        Bytes again;
+        for (const LogRecord& one : other.value_or(std::vector<LogRecord>())) {
+          EncodeRecord(one, &again);
+        }
+        if (other) EXPECT_EQ(again, changed) << "byte " << i << " as " << int{value};
+      }
+    }
+  }
+}
+
+TEST(LogRecords, NameEachReplicaOfASnapshotOnce) {
+  Bytes bytes;
+  EncodeRecord(SomeSnapshot(), &bytes);
+  constexpr size_t kCommitBytes = 41;
+  std::copy_n(bytes.end() - 2 * kCommitBytes, kCommitBytes, bytes.end() - kCommitBytes);
+  EXPECT_FALSE(DecodeRecords(bytes).has_value());
+}
+
 class CommitLogTest : public ::testing::Test {
  protected:
   void TearDown() override { FaultHook() = nullptr; }

@@ -140,7 +140,16 @@ class Reader {
     Raw({&v, 1});
     return v;
   }
-  bool Flag() { return U8() != 0; }
+  // Records have one spelling: what is read and written again has the same bytes.
+  bool Flag() { return Choice(0, 1) != 0; }
+  CommitSource Source() {
+    return static_cast<CommitSource>(Choice(static_cast<uint8_t>(CommitSource::kReplica),
+                                            static_cast<uint8_t>(CommitSource::kFound)));
+  }
+  Outcome Became() {
+    return static_cast<Outcome>(
+        Choice(static_cast<uint8_t>(Outcome::kCommitted), static_cast<uint8_t>(Outcome::kLost)));
+  }
   uint32_t U32() {
     uint8_t raw[4]{};
     Raw(raw);
@@ -181,7 +190,7 @@ class Reader {
   CommitRecord Commit() {
     CommitRecord r;
     r.counter = U64();
-    r.source = static_cast<CommitSource>(U8());
+    r.source = Source();
     Raw(r.replica);
     r.number = U64();
     r.committed_at = static_cast<int64_t>(U64());
@@ -215,15 +224,23 @@ class Reader {
       Raw(replica);
       LatestCommit commit;
       commit.number = U64();
-      commit.outcome = static_cast<Outcome>(U8());
+      commit.outcome = Became();
       commit.counter = U64();
       commit.heard_of = static_cast<int64_t>(U64());
+      // In the order of the map, each replica once.
+      if (!r.history.commits.empty() && replica <= r.history.commits.rbegin()->first) ok_ = false;
       r.history.commits.emplace(replica, commit);
     }
     return r;
   }
 
  private:
+  uint8_t Choice(uint8_t lowest, uint8_t highest) {
+    uint8_t v = U8();
+    if (v < lowest || v > highest) ok_ = false;
+    return ok_ ? v : lowest;
+  }
+
   ByteView rest_;
   bool ok_ = true;
 };
@@ -234,7 +251,7 @@ std::optional<LogRecord> DecodeOne(Reader* in) {
     case Kind::kAborted: {
       AbortedRecord r;
       r.counter = in->U64();
-      r.outcome = static_cast<Outcome>(in->U8());
+      r.outcome = in->Became();
       return r;
     }
     case Kind::kRefused: {

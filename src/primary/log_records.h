@@ -111,7 +111,7 @@ using LogRecord = std::variant<CommitRecord, AbortedRecord, RefusedRecord, Resol
 
 // A record as bytes, appended to `out`.
 void EncodeRecord(const LogRecord& record, Bytes* out);
-// Nothing if `bytes` are not whole records.
+// Nothing if `bytes` are not whole records, exactly as EncodeRecord writes them.
 std::optional<std::vector<LogRecord>> DecodeRecords(ByteView bytes);
 
 }  // namespace turso
