@@ -458,6 +458,7 @@ TEST_F(BootstrapTest, KeepsASidecarWithoutADatabaseWhenThePrimaryFails) {
 
 TEST_F(BootstrapTest, CompletesASidecarFromAnotherAddressOnlyIfTheSameDatabaseIsThere) {
   SidecarRecord record;
+  record.page_size = 4096;
   record.url = "http://old/app";
   record.database_id = "fa4e0000000000000000000000000001";
   ASSERT_TRUE(Sidecar::Create(sidecar_, database_, record).ok());
@@ -642,6 +643,7 @@ class BootstrapFailureTest : public BootstrapTest, public testing::WithParamInte
     if (GetParam() == Before::kLog) WriteText(database_ + "-wal", "a log");
     if (GetParam() == Before::kHalfMade) {
       SidecarRecord record;
+      record.page_size = 4096;
       record.url = kUrl;
       record.database_id = "from an earlier attempt";
       ASSERT_TRUE(Sidecar::Create(sidecar_, database_, record).ok());

@@ -127,9 +127,11 @@ TEST(SidecarSlot, ComesBackAsItWas) {
   EXPECT_EQ(decoded->sequence, record.sequence);
   ExpectSame(*decoded, record);
 
-  Result<SidecarRecord> empty = DecodeSlot(EncodeSlot(SidecarRecord()));
+  SidecarRecord least;
+  least.page_size = 512;
+  Result<SidecarRecord> empty = DecodeSlot(EncodeSlot(least));
   ASSERT_TRUE(empty.ok());
-  ExpectSame(*empty, SidecarRecord());
+  ExpectSame(*empty, least);
 }
 
 TEST(SidecarSlot, IsRefusedAtEveryOtherLength) {
@@ -161,6 +163,9 @@ TEST(SidecarSlot, IsRefusedWithSenselessContentsUnderARightChecksum) {
     uint8_t byte;
   };
   const Change changes[] = {
+      {"no page size", 32, 4, 0},
+      {"page size", 32, 4, 3},
+      {"page size of no power of two", 34, 1, 3},
       {"intent kind", 37, 1, 4},
       {"durable without end", 128, 64, 'x'},
       {"durable with a blank", 128, 1, ' '},
@@ -397,7 +402,7 @@ TEST_F(SidecarTest, ReadsAWholeRecordWhileAnotherProcessWrites) {
     SidecarRecord record = *(*own)->Read();
     go.Await();
     for (uint64_t i = 1; i <= 3000; i++) {
-      record.last_commit_number = record.page_size = static_cast<uint32_t>(i);
+      record.last_commit_number = record.intent.commit_number = static_cast<uint64_t>(i);
       if (!(*own)->Write(&record, Sync::kNo).ok()) return 3;
     }
     return 0;
@@ -408,7 +413,7 @@ TEST_F(SidecarTest, ReadsAWholeRecordWhileAnotherProcessWrites) {
     Result<SidecarRecord> record = sidecar->Read();
     ASSERT_TRUE(record.ok()) << record.status().text();
     if (record->sequence > 1) {
-      ASSERT_EQ(record->last_commit_number, record->page_size);
+      ASSERT_EQ(record->last_commit_number, record->intent.commit_number);
       ASSERT_GE(record->last_commit_number, seen);
       seen = record->last_commit_number;
     }

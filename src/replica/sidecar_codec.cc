@@ -111,6 +111,7 @@ Result<SidecarRecord> DecodeSlot(ByteView slot) {
   std::memcpy(record.replica_id.data(), p + kReplicaId, record.replica_id.size());
   record.last_commit_number = LoadBig64(p + kLastCommitNumber);
   record.page_size = LoadBig32(p + kPageSize);
+  if (!IsPageSize(record.page_size)) return Damaged("a page size that no database has");
   record.current_in_database = (p[kFlags] & kCurrentInDatabase) != 0;
   if (p[kIntentKind] > static_cast<uint8_t>(IntentKind::kCommitted)) {
     return Damaged("an intent of an unknown kind");
