@@ -182,6 +182,12 @@ class Create(PrimaryTest):
         self.start()
         self.assertEqual(self.sql("SELECT count(*) FROM sqlite_schema"), [["0"]])
 
+    def test_makes_databases_of_the_page_size_that_is_asked_for(self):
+        self.assertEqual(self.run_primary("create", "app", "--data", self.data, "--page-size", "65536")[0], 0)
+        self.start("--create", "--page-size", "1024")
+        self.assertEqual(self.sql("SELECT page_size FROM pragma_page_size"), [["65536"]])
+        self.assertEqual(self.sql("SELECT page_size FROM pragma_page_size", "/fresh"), [["1024"]])
+
     def test_copies_a_database_that_is_in_use(self):
         source = self.directory / "source.db"
         db = sqlite3.connect(source, isolation_level=None)
@@ -205,6 +211,7 @@ class Create(PrimaryTest):
             (["", "--data", self.data], "name"),
             (["new", "--data", self.directory / "absent"], "absent"),
             (["new", "--data", self.data, "--from", "/nowhere.db"], "/nowhere.db"),
+            (["new", "--data", self.data, "--page-size", "1000"], "power of two"),
             (["new", "--data", self.data, "--from", self.file("text", "no database" * 99)], "text"),
             (["new"], "--data"),
         ]:

@@ -43,7 +43,7 @@ class PrimaryCrash : public ::testing::Test {
 
   void Make(const std::string& directory) {
     fs::create_directories(directory);
-    Result<std::string> made = CreateDatabase(directory, "app", std::nullopt);
+    Result<std::string> made = CreateDatabase(directory, "app", {});
     ASSERT_TRUE(made.ok()) << made.status().text();
     path_ = *made;
   }

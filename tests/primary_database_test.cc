@@ -25,7 +25,7 @@ int Exec(const SqlConnection& db, const std::string& sql) {
 class PrimaryDatabase : public ::testing::Test {
  protected:
   void SetUp() override {
-    Result<std::string> made = CreateDatabase(directory_.path().string(), "app", std::nullopt);
+    Result<std::string> made = CreateDatabase(directory_.path().string(), "app", {});
     ASSERT_TRUE(made.ok()) << made.status().text();
     path_ = *made;
     Open();

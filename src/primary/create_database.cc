@@ -43,12 +43,14 @@ Status CopyInto(sqlite3* to, const std::string& from) {
                 "copying " + from + ": " + sqlite3_errstr(rc));
 }
 
-Status Fill(const std::string& path, const std::optional<std::string>& from) {
+Status Fill(const std::string& path, const NewDatabase& content) {
+  const std::optional<std::string>& from = content.from;
   Result<SqlConnection> db = OpenFile(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
   if (!db.ok()) return db.status();
   if (from) TURSO_RETURN_IF_ERROR(CopyInto(db->get(), *from));
-  if (sqlite3_exec(db->get(), "PRAGMA synchronous=FULL; PRAGMA journal_mode=WAL", nullptr, nullptr,
-                   nullptr) != SQLITE_OK) {
+  const std::string pragmas = "PRAGMA page_size=" + std::to_string(content.page_size) +
+                              "; PRAGMA synchronous=FULL; PRAGMA journal_mode=WAL";
+  if (sqlite3_exec(db->get(), pragmas.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) {
     return SqliteFailure(from ? Code::kInvalid : Code::kIo, "making " + path, db->get());
   }
   return OkStatus();
@@ -77,7 +79,8 @@ Status Publish(const std::string& made, const std::string& path) {
 }  // namespace
 
 Result<std::string> CreateDatabase(const std::string& directory, const std::string& name,
-                                   const std::optional<std::string>& from) {
+                                   const NewDatabase& content) {
+  const std::optional<std::string>& from = content.from;
   if (!IsDatabaseName(name)) {
     return Status(Code::kInvalid,
                   "\"" + name + "\" cannot be the name of a database: letters, digits, - _ and .");
@@ -93,7 +96,7 @@ Result<std::string> CreateDatabase(const std::string& directory, const std::stri
     return Status(Code::kIo, "cannot make a directory in " + directory + ": " + ErrnoText());
   }
   std::string made = scratch + "/new.db";
-  Status status = Fill(made, from);
+  Status status = Fill(made, content);
   if (status.ok()) status = Publish(made, path);
   std::filesystem::remove_all(scratch, error);
   if (status.ok()) status = SyncFile(directory, O_RDONLY | O_DIRECTORY);

@@ -8,7 +8,6 @@
 #include <cstring>
 
 #include "src/base/log.h"
-#include "src/primary/create_database.h"
 
 namespace turso {
 
@@ -24,17 +23,18 @@ bool IsDatabaseName(std::string_view name) {
 }
 
 Result<std::unique_ptr<Databases>> Databases::Open(const std::string& directory,
-                                                   OnMissing on_missing) {
+                                                   OnMissing on_missing,
+                                                   const NewDatabase& content) {
   // The VFS knows databases by their full name, without symbolic links.
   char full[PATH_MAX];
   if (realpath(directory.c_str(), full) == nullptr) {
     return Status(Code::kNotFound, directory + ": " + std::strerror(errno));
   }
-  return std::unique_ptr<Databases>(new Databases(full, on_missing));
+  return std::unique_ptr<Databases>(new Databases(full, on_missing, content));
 }
 
-Databases::Databases(std::string directory, OnMissing on_missing)
-    : directory_(std::move(directory)), on_missing_(on_missing) {}
+Databases::Databases(std::string directory, OnMissing on_missing, const NewDatabase& content)
+    : directory_(std::move(directory)), on_missing_(on_missing), content_(content) {}
 
 Databases::~Databases() {
   StopWaiting();
@@ -59,7 +59,7 @@ Result<std::shared_ptr<ServedDatabase>> Databases::Get(std::string_view name) {
     if (errno != ENOENT) return Status(Code::kIo, path + ": " + std::strerror(errno));
     if (on_missing_ == OnMissing::kRefuse)
       return Status(Code::kNotFound, "there is no database " + key);
-    Result<std::string> made = CreateDatabase(directory_, key, std::nullopt);
+    Result<std::string> made = CreateDatabase(directory_, key, content_);
     if (!made.ok()) return made.status();
     Log(LogLevel::kInfo, "created " + path);
   }

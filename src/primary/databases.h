@@ -16,6 +16,7 @@
 
 #include "src/base/status.h"
 #include "src/primary/alarm.h"
+#include "src/primary/create_database.h"
 #include "src/primary/served_database.h"
 #include "src/primary/sql_connections.h"
 
@@ -28,9 +29,10 @@ bool IsDatabaseName(std::string_view name);
 
 class Databases {
  public:
-  // kNotFound if `directory` is no directory.
-  static Result<std::unique_ptr<Databases>> Open(const std::string& directory,
-                                                 OnMissing on_missing);
+  // kNotFound if `directory` is no directory. `content` is what a database begins with that was
+  // missing.
+  static Result<std::unique_ptr<Databases>> Open(const std::string& directory, OnMissing on_missing,
+                                                 const NewDatabase& content);
   ~Databases();
 
   // kNotFound if it is not there and none is made; kInvalid for an impossible name; kBusy if
@@ -50,11 +52,12 @@ class Databases {
   Status Stop();
 
  private:
-  Databases(std::string directory, OnMissing on_missing);
+  Databases(std::string directory, OnMissing on_missing, const NewDatabase& content);
   std::string PathOf(std::string_view name) const;
 
   const std::string directory_;
   const OnMissing on_missing_;
+  const NewDatabase content_;
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<ServedDatabase>> databases_;
   bool stopped_ = false;

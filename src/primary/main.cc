@@ -1,8 +1,10 @@
 // turso-primary: the embedded primary's command line.
 
 #include <malloc.h>
+#include <sqlite3.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -35,9 +37,11 @@ struct Arguments {
   std::string tls_key;
   std::string log;
   bool create = false;
+  uint32_t pending_byte = 0;
 
   std::string name;
   std::string from;
+  uint32_t page_size = turso::NewDatabase().page_size;
 };
 
 // Standard error until --log names a file. Written to from any thread, a line at a time.
@@ -77,6 +81,7 @@ Status ReadTls(const Arguments& arguments, turso::HttpServerOptions* http) {
 
 Status ReadOptions(const Arguments& arguments, turso::ServerOptions* options) {
   options->directory = arguments.data;
+  options->new_database.page_size = arguments.page_size;
   options->on_missing = arguments.create ? turso::OnMissing::kCreate : turso::OnMissing::kRefuse;
   TURSO_RETURN_IF_ERROR(turso::ParseListen(arguments.listen, &options->http));
   TURSO_RETURN_IF_ERROR(ReadTls(arguments, &options->http));
@@ -95,9 +100,10 @@ int Fail(const Status& status) {
 }
 
 int Create(const Arguments& arguments) {
-  Result<std::string> made = turso::CreateDatabase(
-      arguments.data, arguments.name,
-      arguments.from.empty() ? std::nullopt : std::optional<std::string>(arguments.from));
+  turso::NewDatabase content;
+  if (!arguments.from.empty()) content.from = arguments.from;
+  content.page_size = arguments.page_size;
+  Result<std::string> made = turso::CreateDatabase(arguments.data, arguments.name, content);
   return made.ok() ? 0 : Fail(made.status());
 }
 
@@ -122,6 +128,8 @@ int Serve(const Arguments& arguments) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
 
+  if (arguments.pending_byte != 0)
+    sqlite3_test_control(SQLITE_TESTCTRL_PENDING_BYTE, arguments.pending_byte);
   const bool is_open_to_all = options.tokens.empty();
   Result<std::unique_ptr<turso::Server>> server = turso::Server::Start(std::move(options));
   if (!server.ok()) return Fail(server.status());
@@ -147,6 +155,19 @@ int Serve(const Arguments& arguments) {
   return 0;
 }
 
+CLI::Option* AddPageSize(CLI::App* app, Arguments* arguments) {
+  return app->add_option("--page-size", arguments->page_size, "Page size of a new, empty database")
+      ->check([](const std::string& text) -> std::string {
+        const char* const end = text.data() + text.size();
+        uint32_t size = 0;
+        const auto [stop, error] = std::from_chars(text.data(), end, size);
+        if (error == std::errc() && stop == end && turso::IsPageSize(size)) return "";
+        return "a page size is a power of two from 512 to 65536";
+      })
+      ->type_name("BYTES")
+      ->capture_default_str();
+}
+
 void Describe(CLI::App* app, Arguments* arguments) {
   app->set_version_flag("--version", "turso-primary " TURSO_VFS_VERSION);
   app->add_option("--listen", arguments->listen, "HOST:PORT to listen on; port 0 picks a free one")
@@ -155,6 +176,7 @@ void Describe(CLI::App* app, Arguments* arguments) {
                   "Directory of the databases: DIR/NAME.db is served at /NAME")
       ->type_name("DIR");
   app->add_flag("--create", arguments->create, "Make a database when it is first asked for");
+  AddPageSize(app, arguments);
   app->add_option("--token-file", arguments->token_file,
                   "Tokens that may read and write, one a line")
       ->type_name("FILE");
@@ -169,6 +191,9 @@ void Describe(CLI::App* app, Arguments* arguments) {
   key->needs(certificate);
   app->add_option("--log", arguments->log, "File to append the log to, in place of standard error")
       ->type_name("FILE");
+  // For SQLite's own test suite, which moves the page that holds no data to where small databases
+  // have it.
+  app->add_option("--pending-byte", arguments->pending_byte)->group("");
   app->require_subcommand(0, 1);
 }
 
@@ -182,7 +207,9 @@ int Run(int argc, char** argv) {
   create->add_option("--data", arguments.data, "Directory of the databases")
       ->type_name("DIR")
       ->required();
-  create->add_option("--from", arguments.from, "SQLite database to copy")->type_name("FILE.db");
+  create->add_option("--from", arguments.from, "SQLite database to copy")
+      ->type_name("FILE.db")
+      ->excludes(AddPageSize(create, &arguments));
   CLI11_PARSE(app, argc, argv);
   if (create->parsed()) return Create(arguments);
   if (arguments.data.empty())

@@ -145,7 +145,8 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
   server->scheme_ = options.http.tls_certificate.empty() ? "http" : "https";
   server->host_ = options.http.host;
   TURSO_RETURN_IF_ERROR(server->lock_.Take(directory));
-  Result<std::unique_ptr<Databases>> databases = Databases::Open(directory, options.on_missing);
+  Result<std::unique_ptr<Databases>> databases =
+      Databases::Open(directory, options.on_missing, options.new_database);
   if (!databases.ok()) return databases.status();
   server->databases_ = std::move(*databases);
   server->replica_api_ = std::make_unique<ReplicaApi>(server->databases_.get());

@@ -22,6 +22,7 @@ namespace turso {
 struct ServerOptions {
   std::string directory;
   OnMissing on_missing = OnMissing::kRefuse;
+  NewDatabase new_database;  // What one begins with that was missing.
   Tokens tokens;
   HttpServerOptions http;
   HranaServiceOptions hrana;
