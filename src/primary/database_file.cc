@@ -73,7 +73,7 @@ Status EnsureWalMode(const std::string& path) {
 Status EndWal(const std::string& path) {
   Result<SqlConnection> db = OpenPlain(path, SQLITE_OPEN_READWRITE);
   if (!db.ok()) return db.status();
-  return Run(db->get(), "SELECT count(*) FROM sqlite_schema", path);
+  return Run(db->get(), "PRAGMA schema_version", path);
 }
 
 Result<Fingerprint> FingerprintOf(const std::string& path) {

@@ -91,10 +91,15 @@ Result<SqlConnection> ServedDatabase::OpenConnection(SqlAccess access) {
   SqlConnection connection(db);
   if (code != SQLITE_OK) return SqliteFailure(db, "opening", path_);
   sqlite3_busy_timeout(db, 5000);
-  if (sqlite3_exec(db, "PRAGMA synchronous=FULL", nullptr, nullptr, nullptr) != SQLITE_OK) {
-    return SqliteFailure(db, "opening", path_);
+  // This reads the schema. One that a transaction left malformed keeps nobody from the pages; SQL
+  // is told of it by its own statements.
+  for (const char* sql : {"PRAGMA synchronous=FULL",
+                          "PRAGMA writable_schema=ON; PRAGMA synchronous=FULL; "
+                          "PRAGMA writable_schema=RESET"}) {
+    code = sqlite3_exec(db, sql, nullptr, nullptr, nullptr);
+    if (code == SQLITE_OK) return connection;
   }
-  return connection;
+  return SqliteFailure(db, "opening", path_);
 }
 
 Status ServedDatabase::OpenFiles() {
@@ -119,12 +124,13 @@ Status ServedDatabase::OpenFiles() {
 }
 
 // SQLite recovers the wal-index where that is needed; and a checkpoint by a connection that has
-// read nothing does nothing.
+// read nothing does nothing. Read is what needs no schema: a transaction may have left one that
+// SQLite calls malformed, and its pages are to be served all the same.
 Status ServedDatabase::ReadByCheckpointer() {
   std::lock_guard lock(checkpointer_mutex_);
   if (!checkpointer_) return Status(Code::kUnavailable, path_ + ": closed");
-  if (sqlite3_exec(checkpointer_.get(), "SELECT count(*) FROM sqlite_master", nullptr, nullptr,
-                   nullptr) != SQLITE_OK) {
+  if (sqlite3_exec(checkpointer_.get(), "PRAGMA schema_version", nullptr, nullptr, nullptr) !=
+      SQLITE_OK) {
     return SqliteFailure(checkpointer_.get(), "reading", path_);
   }
   return OkStatus();
