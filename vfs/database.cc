@@ -143,7 +143,14 @@ Result<std::unique_ptr<DatabaseUse>> UseReplica(const std::string& path, const O
   std::lock_guard lock(place->mutex);
   if (place->database == nullptr) {
     if (missing == Missing::kCreate) TURSO_RETURN_IF_ERROR(Replica::Create(path, options));
-    Result<std::shared_ptr<Database>> opened = OpenReplicaDatabase(path, options);
+    Options existing = options;
+    if (options.provisioned) {
+      // Another process may have been first.
+      Result<SidecarRecord> record = Sidecar::Peek(Sidecar::PathFor(path));
+      if (!record.ok()) return record.status();
+      existing.url = record->url;
+    }
+    Result<std::shared_ptr<Database>> opened = OpenReplicaDatabase(path, existing);
     if (!opened.ok()) return opened.status();
     {
       std::lock_guard registry_lock(GlobalRegistry()->mutex);
@@ -159,7 +166,7 @@ Result<std::unique_ptr<DatabaseUse>> UseReplica(const std::string& path, const O
     }
   }
   const std::string& open_url = place->database->options.url;
-  if (!options.url.empty() && options.url != open_url) {
+  if (!options.provisioned && !options.url.empty() && options.url != open_url) {
     return Status(Code::kInvalid, path + " is open in this process as a replica of " + open_url +
                                       "; close it before it is opened for " + options.url);
   }

@@ -30,12 +30,15 @@ bool IsListed(const std::string& path) {
   return false;
 }
 
+constexpr size_t kProvisionNameMax = 40;  // A database's name has 64 characters at most.
+
 // The URL of a fresh database of the file's own, for tests that invent file names.
 std::string ProvisionUrl(const std::string& base, const std::string& path) {
   std::string url = base;
   while (!url.empty() && url.back() == '/') url.pop_back();
   url += "/";
-  for (char c : FileName(path)) url += std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '-';
+  const std::string name = FileName(path).substr(0, kProvisionNameMax);
+  for (char c : name) url += std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '-';
   uint8_t random[8];
   if (getrandom(random, sizeof random, 0) != sizeof random) std::abort();
   return url + "-" + ToHex(random);
@@ -72,9 +75,8 @@ Result<Recognised> Recognise(const char* name, int flags, Through through) {
   const bool by_uri = NamesOurVfs(name);
   const bool by_name = by_uri || IsListed(path);
   const char* provision = std::getenv("TURSO_VFS_PROVISION");
-  const bool provisioned = provision != nullptr && !has_sidecar &&
-                           (!presence.exists || presence.empty) &&
-                           (flags & SQLITE_OPEN_CREATE) != 0;
+  const bool provisioned =
+      provision != nullptr && presence.empty && (flags & SQLITE_OPEN_CREATE) != 0;
 
   Recognised recognised;
   recognised.is_replica = has_sidecar || by_name || provisioned;
@@ -115,8 +117,11 @@ Result<Recognised> Recognise(const char* name, int flags, Through through) {
       ResolveOptions(uri, sidecar_url, [](const char* n) -> const char* { return std::getenv(n); });
   if (!options.ok()) return options.status();
   recognised.options = *options;
-  if (provisioned && !by_uri) recognised.options.url = ProvisionUrl(provision, path);
-  if ((!presence.exists || !has_sidecar) && (flags & SQLITE_OPEN_CREATE) != 0)
+  if (provisioned && !by_uri) {
+    recognised.options.url = ProvisionUrl(provision, path);
+    recognised.options.provisioned = true;
+  }
+  if ((presence.empty || !has_sidecar) && (flags & SQLITE_OPEN_CREATE) != 0)
     recognised.missing = Missing::kCreate;
   return recognised;
 }

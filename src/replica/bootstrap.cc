@@ -236,18 +236,18 @@ Status Build(const std::string& database, const std::string& url, const Found& f
   return PutInPlace(database, found, record, &*file);
 }
 
-Status CheckReady(const std::string& database, const std::string& url,
+Status CheckReady(const std::string& database, const Options& options,
                   const SidecarRecord& record) {
-  if (url.empty() || url == record.url) return OkStatus();
+  if (options.provisioned || options.url.empty() || options.url == record.url) return OkStatus();
   return Status(Code::kInvalid,
-                database + " is a replica of " + record.url + " already, not of " + url +
+                database + " is a replica of " + record.url + " already, not of " + options.url +
                     ": to move it to another address of the same database, open it with that url");
 }
 
 Status Bootstrap(const std::string& database, const Options& options, const Opener& open) {
   Result<Found> found = LookAt(database);
   if (!found.ok()) return found.status();
-  if (found->stage == Stage::kReady) return CheckReady(database, options.url, *found->record);
+  if (found->stage == Stage::kReady) return CheckReady(database, options, *found->record);
   const std::string url = !options.url.empty() ? options.url
                           : found->record      ? found->record->url
                                                : "";
@@ -265,7 +265,8 @@ Status Bootstrap(const std::string& database, const Options& options, const Open
   if (!lock.ok()) return lock.status();
   found = LookAt(database);  // Somebody may have made it while we waited.
   if (!found.ok()) return found.status();
-  if (found->stage == Stage::kReady) return CheckReady(database, options.url, *found->record);
+  if (found->stage == Stage::kReady) return CheckReady(database, options, *found->record);
+  if (options.provisioned) found->record.reset();
   RemoveLeftovers(database);
   Call call;
   call.timeout = options.timeout;

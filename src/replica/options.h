@@ -26,6 +26,9 @@ struct Options {
   std::optional<Duration> max_staleness;
   OnStale on_stale = OnStale::kWait;
   Duration timeout = seconds(10);
+  // `url` names a database that is as new as the replica: one that is there already stays what it
+  // is, and what was left of a deleted one does not count.
+  bool provisioned = false;
   std::string sidecar_url;  // What the sidecar says, to notice that another one was asked for.
 };
 
