@@ -248,20 +248,5 @@ TEST(Message, TextThatIsNotUtf8IsReplacedNotThrown) {
   EXPECT_TRUE(TextField(message->head(), "message").ok());
 }
 
-TEST(Message, FieldsOfAnotherTypeAreCorruptAndNamed) {
-  json head = {{"t", "x"}, {"n", 5}, {"b", true}, {"minus", -5}, {"real", 1.5}, {"null", nullptr}};
-  EXPECT_EQ(TextField(head, "t").value(), "x");
-  EXPECT_EQ(NumberField(head, "n").value(), 5u);
-  EXPECT_TRUE(BoolField(head, "b").value());
-  for (const char* name : {"t", "b", "minus", "real", "null", "absent"}) {
-    Result<uint64_t> number = NumberField(head, name);
-    ASSERT_FALSE(number.ok()) << name;
-    EXPECT_EQ(number.status().code(), Code::kCorrupt);
-    EXPECT_NE(number.status().text().find(name), std::string::npos);
-  }
-  EXPECT_EQ(TextField(head, "n").status().code(), Code::kCorrupt);
-  EXPECT_EQ(BoolField(head, "n").status().code(), Code::kCorrupt);
-}
-
 }  // namespace
 }  // namespace turso

@@ -54,7 +54,7 @@ AnswerDone Later(Respond respond) {
 // remembered.
 class Fields {
  public:
-  explicit Fields(const Json& head) : head_(head) {}
+  explicit Fields(const Head& head) : head_(head) {}
 
   const Status& status() const { return status_; }
 
@@ -86,17 +86,12 @@ class Fields {
   }
   std::vector<PageNo> Pages(const char* name) {
     std::vector<PageNo> pages;
-    auto it = head_.find(name);
-    if (it == head_.end() || !it->is_array()) {
-      Note(Status(Code::kInvalid, std::string(name) + " is no array"));
-      return pages;
-    }
-    for (const Json& item : *it) {
-      if (!item.is_number_unsigned() || item.get<uint64_t>() > UINT32_MAX) {
+    for (uint64_t number : Take(NumbersField(head_, name))) {
+      if (number > UINT32_MAX) {
         Note(Status(Code::kInvalid, std::string(name) + " has something that is no page number"));
         return pages;
       }
-      pages.push_back({item.get<uint32_t>()});
+      pages.push_back({static_cast<uint32_t>(number)});
     }
     return pages;
   }
@@ -112,7 +107,7 @@ class Fields {
     if (status_.ok()) status_ = std::move(status);
   }
 
-  const Json& head_;
+  const Head& head_;
   Status status_;
 };
 
@@ -147,7 +142,7 @@ void Pull(Request request) {
   pull.after = {request.fields.Number32("after_page")};
   pull.wait = request.fields.Milliseconds("wait_ms");
   pull.codec = request.fields.Codec();
-  if (request.message.head().contains("replica")) pull.replica = request.fields.Id("replica");
+  if (request.message.head().Has("replica")) pull.replica = request.fields.Id("replica");
   if (!request.Complete()) return;
   request.database->Pull(pull, Later(std::move(request.respond)));
 }

@@ -10,8 +10,6 @@ namespace turso {
 
 namespace {
 
-using nlohmann::json;
-
 constexpr const char* kContentType = "application/x-turso-vfs";
 constexpr uint64_t kProtocolVersion = 1;
 constexpr size_t kTokenFileBytesMax = 64 << 10;
@@ -20,9 +18,11 @@ constexpr size_t kFetchPerPart = 128;       // 8 MiB of the largest pages.
 constexpr int kMovedTriesMax = 8;
 constexpr size_t kPagesBetweenAdvances = 64;
 
-int64_t Milliseconds(Duration d) { return std::chrono::duration_cast<milliseconds>(d).count(); }
+uint64_t Milliseconds(Duration d) {
+  return static_cast<uint64_t>(std::chrono::duration_cast<milliseconds>(d).count());
+}
 
-Result<Revision> RevisionField(const json& head, const char* name) {
+Result<Revision> RevisionField(const Head& head, const char* name) {
   Result<std::string> text = TextField(head, name);
   if (!text.ok()) return text.status();
   std::optional<Revision> revision = Revision::Parse(*text);
@@ -32,7 +32,7 @@ Result<Revision> RevisionField(const json& head, const char* name) {
   return *revision;
 }
 
-Result<Duration> LifetimeField(const json& head) {
+Result<Duration> LifetimeField(const Head& head) {
   Result<uint64_t> ms = NumberField(head, "lifetime_ms");
   if (!ms.ok()) return ms.status();
   return Duration(milliseconds(std::min<uint64_t>(*ms, 3600 * 1000)));
@@ -250,7 +250,7 @@ Status PrimaryRemote::JudgeStranger(const HttpAnswer& answer) const {
                                     ": not the answer of a turso-primary; check the URL");
 }
 
-Result<PrimaryRemote::Answer> PrimaryRemote::Ask(const char* name, const json& head,
+Result<PrimaryRemote::Answer> PrimaryRemote::Ask(const char* name, const HeadText& head,
                                                  const Call& call) {
   TURSO_RETURN_IF_ERROR(LoadToken());
   Begin(name, MessageWriter(head, PageCodec::kRaw).Finish(), Repeat::kOnce, Duration::zero(), call);
@@ -258,9 +258,9 @@ Result<PrimaryRemote::Answer> PrimaryRemote::Ask(const char* name, const json& h
 }
 
 Result<Identity> PrimaryRemote::Identify(const Call& call) {
-  Result<Answer> answer = Ask("identify", json::object(), call);
+  Result<Answer> answer = Ask("identify", HeadText(), call);
   if (!answer.ok()) return answer.status();
-  const json& head = answer->message.head();
+  const Head& head = answer->message.head();
   Result<uint64_t> version = NumberField(head, "protocol_version");
   if (!version.ok()) return Corrupt(version.status());
   if (*version != kProtocolVersion) {
@@ -279,7 +279,7 @@ Result<Identity> PrimaryRemote::Identify(const Call& call) {
 }
 
 Result<PrimaryRemote::Part> PrimaryRemote::ReadPart(const Answer& answer) const {
-  const json& head = answer.message.head();
+  const Head& head = answer.message.head();
   Result<Revision> revision = RevisionField(head, "revision");
   if (!revision.ok()) return Corrupt(revision.status());
   Result<uint64_t> page_size = NumberField(head, "page_size");
@@ -335,12 +335,13 @@ class PrimaryRemote::PullInParts {
 
  private:
   void Ask(Duration wait) {
-    json head = {{"since", std::string(since_.text())},
-                 {"after_page", after_page_},
-                 {"wait_ms", Milliseconds(wait)},
-                 {"codec", remote_->CodecName()}};
+    HeadText head;
+    head.Add("since", since_.text())
+        .Add("after_page", after_page_)
+        .Add("wait_ms", Milliseconds(wait))
+        .Add("codec", remote_->CodecName());
     if (wait > Duration::zero() && call_.replica != std::array<uint8_t, 16>{}) {
-      head["replica"] = ToHex(call_.replica);
+      head.Add("replica", ToHex(call_.replica));
     }
     remote_->Begin("pull", MessageWriter(head, PageCodec::kRaw).Finish(), Repeat::kOnce, wait,
                    call_);
@@ -356,7 +357,7 @@ class PrimaryRemote::PullInParts {
     if (page_size_ != 0 && part.page_size != page_size_) {
       return remote_->Corrupt(Status(Code::kCorrupt, "a page size that changes during a pull"));
     }
-    if (answer.message.head().contains("since")) TURSO_RETURN_IF_ERROR(MoveBase(answer));
+    if (answer.message.head().Has("since")) TURSO_RETURN_IF_ERROR(MoveBase(answer));
     if (after_page_ == 0) round_began_at_ = part.revision;
     after_page_ = *next;
     if (after_page_ == 0) {
@@ -414,14 +415,15 @@ Result<Revision> PrimaryRemote::Pull(const Revision& since, Duration wait, PageS
 Result<LeaseAnswer> PrimaryRemote::AcquireLease(const LeaseRequest& request, PageSink* sink,
                                                 const Call& call) {
   TURSO_RETURN_IF_ERROR(LoadToken());
-  json head = {{"holder", ToHex(request.holder)},
-               {"base", std::string(request.base.text())},
-               {"hold_ms", Milliseconds(request.hold)},
-               {"codec", CodecName()}};
+  HeadText head;
+  head.Add("holder", ToHex(request.holder))
+      .Add("base", request.base.text())
+      .Add("hold_ms", Milliseconds(request.hold))
+      .Add("codec", CodecName());
   Begin("lease", MessageWriter(head, PageCodec::kRaw).Finish(), Repeat::kOnce, request.hold, call);
   Result<Answer> answer = Finish(call);
   if (!answer.ok()) return answer.status();
-  const json& fields = answer->message.head();
+  const Head& fields = answer->message.head();
   Result<bool> granted = BoolField(fields, "granted");
   if (!granted.ok()) return Corrupt(granted.status());
   if (!*granted) {
@@ -455,7 +457,8 @@ Result<LeaseAnswer> PrimaryRemote::AcquireLease(const LeaseRequest& request, Pag
 
 Result<Duration> PrimaryRemote::RenewLease(const std::array<uint8_t, 16>& holder, uint64_t fence,
                                            const Call& call) {
-  Result<Answer> answer = Ask("renew", {{"holder", ToHex(holder)}, {"fence", fence}}, call);
+  Result<Answer> answer =
+      Ask("renew", HeadText().Add("holder", ToHex(holder)).Add("fence", fence), call);
   if (!answer.ok()) return answer.status();
   Result<Duration> lifetime = LifetimeField(answer->message.head());
   if (!lifetime.ok()) return Corrupt(lifetime.status());
@@ -464,25 +467,26 @@ Result<Duration> PrimaryRemote::RenewLease(const std::array<uint8_t, 16>& holder
 
 Status PrimaryRemote::ReleaseLease(const std::array<uint8_t, 16>& holder, uint64_t fence,
                                    const Call& call) {
-  return Ask("release", {{"holder", ToHex(holder)}, {"fence", fence}}, call).status();
+  return Ask("release", HeadText().Add("holder", ToHex(holder)).Add("fence", fence), call).status();
 }
 
 Result<CommitAnswer> PrimaryRemote::Commit(const Transaction& transaction, const Call& call) {
   TURSO_RETURN_IF_ERROR(LoadToken());
   const PageSet& pages = *transaction.pages;
-  json head = {{"replica", ToHex(transaction.id.replica)},
-               {"number", transaction.id.number},
-               {"base", std::string(transaction.base.text())},
-               {"fence", transaction.fence},
-               {"page_size", pages.page_size()},
-               {"db_size", pages.db_size()}};
+  HeadText head;
+  head.Add("replica", ToHex(transaction.id.replica))
+      .Add("number", transaction.id.number)
+      .Add("base", transaction.base.text())
+      .Add("fence", transaction.fence)
+      .Add("page_size", pages.page_size())
+      .Add("db_size", pages.db_size());
   MessageWriter writer(head, address_.codec, pages.page_size());
   writer.Reserve(pages.size());
   for (auto it = pages.begin(); it != pages.end(); ++it) writer.Add(it->first, pages.image(it));
   Begin("commit", writer.Finish(), Repeat::kNever, Duration::zero(), call);
   Result<Answer> answer = Finish(call);
   if (!answer.ok()) return answer.status();
-  const json& fields = answer->message.head();
+  const Head& fields = answer->message.head();
   Result<Revision> revision = RevisionField(fields, "revision");
   if (!revision.ok()) return OutcomeUnknown(Corrupt(revision.status()).text());
   Result<bool> lease_ended = BoolField(fields, "lease_ended");
@@ -492,7 +496,7 @@ Result<CommitAnswer> PrimaryRemote::Commit(const Transaction& transaction, const
 
 Result<SettleAnswer> PrimaryRemote::Settle(const CommitId& id, const Call& call) {
   Result<Answer> answer =
-      Ask("settle", {{"replica", ToHex(id.replica)}, {"number", id.number}}, call);
+      Ask("settle", HeadText().Add("replica", ToHex(id.replica)).Add("number", id.number), call);
   if (!answer.ok()) return answer.status();
   Result<std::string> outcome = TextField(answer->message.head(), "outcome");
   if (!outcome.ok()) return Corrupt(outcome.status());
@@ -511,7 +515,7 @@ Result<HashesAnswer> PrimaryRemote::HashesOnce(const Call& call) {
   uint64_t after_page = 0;
   for (;;) {
     Result<Answer> answer =
-        Ask("hashes", {{"after_page", after_page}, {"limit", kHashesPerPart}}, call);
+        Ask("hashes", HeadText().Add("after_page", after_page).Add("limit", kHashesPerPart), call);
     if (!answer.ok()) return answer.status();
     Result<Part> part = ReadPart(*answer);
     if (!part.ok()) return part.status();
@@ -519,16 +523,13 @@ Result<HashesAnswer> PrimaryRemote::HashesOnce(const Call& call) {
     if (part->revision != hashes.revision) {
       return Status(Code::kBusy, address_.base + ": changes while it is being compared");
     }
-    const json& head = answer->message.head();
+    const Head& head = answer->message.head();
     Result<uint64_t> next = NumberField(head, "next_after_page");
     if (!next.ok()) return Corrupt(next.status());
-    auto list = head.find("hashes");
-    if (list == head.end() || !list->is_array()) {
-      return Corrupt(Status(Code::kCorrupt, "no list \"hashes\""));
-    }
-    for (const json& item : *list) {
-      std::optional<Bytes> hash;
-      if (item.is_string()) hash = FromHex(item.get_ref<const std::string&>());
+    Result<Head::Texts> list = TextsField(head, "hashes");
+    if (!list.ok()) return Corrupt(list.status());
+    for (const std::string& item : *list) {
+      std::optional<Bytes> hash = FromHex(item);
       if (!hash || hash->size() != 16) return Corrupt(Status(Code::kCorrupt, "no hash of a page"));
       hashes.hashes.push_back({LoadBig64(hash->data() + 8), LoadBig64(hash->data())});
     }
@@ -554,11 +555,10 @@ Result<Revision> PrimaryRemote::FetchOnce(const std::vector<PageNo>& pages, Page
                                           const Call& call) {
   Revision revision;
   for (size_t begin = 0; begin == 0 || begin < pages.size(); begin += kFetchPerPart) {
-    json numbers = json::array();
-    for (size_t i = begin; i < std::min(pages.size(), begin + kFetchPerPart); i++) {
-      numbers.push_back(pages[i].value);
-    }
-    Result<Answer> answer = Ask("fetch", {{"pages", numbers}, {"codec", CodecName()}}, call);
+    const std::span<const PageNo> part_pages =
+        std::span(pages).subspan(begin, std::min(kFetchPerPart, pages.size() - begin));
+    Result<Answer> answer =
+        Ask("fetch", HeadText().Add("pages", part_pages).Add("codec", CodecName()), call);
     if (!answer.ok()) return answer.status();
     Result<Part> part = ReadPart(*answer);
     if (!part.ok()) return part.status();
@@ -584,8 +584,7 @@ Result<Revision> PrimaryRemote::Fetch(const std::vector<PageNo>& pages, PageSink
 }
 
 Result<Order> PrimaryRemote::Compare(const Revision& a, const Revision& b, const Call& call) {
-  Result<Answer> answer =
-      Ask("compare", {{"a", std::string(a.text())}, {"b", std::string(b.text())}}, call);
+  Result<Answer> answer = Ask("compare", HeadText().Add("a", a.text()).Add("b", b.text()), call);
   if (!answer.ok()) return answer.status();
   Result<std::string> order = TextField(answer->message.head(), "order");
   if (!order.ok()) return Corrupt(order.status());

@@ -62,7 +62,7 @@ class PrimaryRemote : public Remote {
   class PullInParts;
 
   // A call without pages in its request.
-  Result<Answer> Ask(const char* name, const nlohmann::json& head, const Call& call);
+  Result<Answer> Ask(const char* name, const HeadText& head, const Call& call);
   // The same in two steps, with something else in between. Begin may be called only when nothing is
   // under way.
   void Begin(const char* name, std::string body, Repeat repeat, Duration answer_wait,

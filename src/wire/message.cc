@@ -93,7 +93,7 @@ Status CheckBlock(const Block& block, uint32_t page_size) {
 }
 
 // The page size that `head` declares; kCorrupt if it cannot have blocks.
-Result<uint32_t> PageSizeOf(const nlohmann::json& head) {
+Result<uint32_t> PageSizeOf(const Head& head) {
   Result<uint64_t> page_size = NumberField(head, "page_size");
   if (!page_size.ok()) return page_size.status();
   Result<uint64_t> db_size = NumberField(head, "db_size");
@@ -105,7 +105,7 @@ Result<uint32_t> PageSizeOf(const nlohmann::json& head) {
 }
 
 // Every block fits its lengths, and the end comes where the bytes end.
-Status CheckBlocks(const nlohmann::json& head, ByteView blocks) {
+Status CheckBlocks(const Head& head, ByteView blocks) {
   uint32_t page_size = 0;
   for (;;) {
     Result<Block> block = TakeBlock(&blocks);
@@ -126,7 +126,15 @@ Status CheckBlocks(const nlohmann::json& head, ByteView blocks) {
 MessageWriter::MessageWriter(const nlohmann::json& head, PageCodec codec, uint32_t page_size)
     : codec_(codec), page_size_(page_size) {
   // A text that is not UTF-8 must not throw; nothing that is compared is ever such a text.
-  std::string text = head.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  Begin(head.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+MessageWriter::MessageWriter(const HeadText& head, PageCodec codec, uint32_t page_size)
+    : codec_(codec), page_size_(page_size) {
+  Begin(head.text());
+}
+
+void MessageWriter::Begin(const std::string& text) {
   assert(text.size() <= kHeadBytesMax);
   out_.reserve(kPrefixBytes + text.size() + kBlockHeaderBytes + kChecksumBytes);
   out_ += kMagic;
@@ -215,8 +223,9 @@ Result<Message> Message::Decode(ByteView bytes) {
   if (head_length > kHeadBytesMax || head_length > rest.size())
     return Corrupt("a head longer than allowed");
   Message message;
-  message.head_ = nlohmann::json::parse(rest.data(), rest.data() + head_length, nullptr, false);
-  if (!message.head_.is_object()) return Corrupt("the head is not a JSON object");
+  Result<Head> head = Head::Parse(rest.first(head_length));
+  if (!head.ok()) return head.status();
+  message.head_ = *std::move(head);
   message.blocks_ = rest.subspan(head_length);
   TURSO_RETURN_IF_ERROR(CheckBlocks(message.head_, message.blocks_));
   return message;
@@ -252,28 +261,6 @@ Status Message::ForEachPage(const PageFunction& page) const {
       TURSO_RETURN_IF_ERROR(page(number, images.subspan(i * page_size, page_size)));
     }
   }
-}
-
-Result<std::string> TextField(const nlohmann::json& head, const char* name) {
-  auto it = head.find(name);
-  if (it == head.end() || !it->is_string()) return Corrupt(std::string("no text \"") + name + "\"");
-  return it->get_ref<const std::string&>();
-}
-
-Result<uint64_t> NumberField(const nlohmann::json& head, const char* name) {
-  auto it = head.find(name);
-  bool is_natural = it != head.end() && it->is_number_integer() &&
-                    (it->is_number_unsigned() || it->get<int64_t>() >= 0);
-  if (!is_natural) return Corrupt(std::string("no number \"") + name + "\"");
-  return it->get<uint64_t>();
-}
-
-Result<bool> BoolField(const nlohmann::json& head, const char* name) {
-  auto it = head.find(name);
-  if (it == head.end() || !it->is_boolean()) {
-    return Corrupt(std::string("no true or false \"") + name + "\"");
-  }
-  return it->get<bool>();
 }
 
 }  // namespace turso

@@ -28,6 +28,7 @@
 #include "src/base/bytes.h"
 #include "src/base/page_set.h"
 #include "src/base/status.h"
+#include "src/wire/head.h"
 
 namespace turso {
 
@@ -36,6 +37,8 @@ enum class PageCodec { kRaw, kLz4 };
 // Builds a message piece by piece.
 class MessageWriter {
  public:
+  MessageWriter(const HeadText& head, PageCodec codec, uint32_t page_size = 0);
+  // For a program of our own: see head.h.
   MessageWriter(const nlohmann::json& head, PageCodec codec, uint32_t page_size = 0);
   // Room for that many pages at once: growing piece by piece costs more than packing them.
   void Reserve(size_t pages);
@@ -49,6 +52,7 @@ class MessageWriter {
   size_t size() const;
 
  private:
+  void Begin(const std::string& head);
   void Flush();
   void AddBlock(std::span<const PageNo> pages, ByteView images);
 
@@ -67,20 +71,15 @@ class Message {
   // kCorrupt if `bytes` is not one whole, intact message.
   static Result<Message> Decode(ByteView bytes);
 
-  const nlohmann::json& head() const { return head_; }
+  const Head& head() const { return head_; }
   // Each page in the order sent. kCorrupt for a block that does not unpack, or a page number of 0;
   // otherwise the first failure of `page`.
   Status ForEachPage(const PageFunction& page) const;
 
  private:
-  nlohmann::json head_;
+  Head head_;
   ByteView blocks_;
 };
-
-// A field of a head, checked: kCorrupt with the field's name if it is absent or of another type.
-Result<std::string> TextField(const nlohmann::json& head, const char* name);
-Result<uint64_t> NumberField(const nlohmann::json& head, const char* name);
-Result<bool> BoolField(const nlohmann::json& head, const char* name);
 
 }  // namespace turso
 

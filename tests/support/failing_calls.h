@@ -26,7 +26,9 @@ class FailingCalls {
   static constexpr int kDeath = 88;  // The exit status of whoever dies.
 
   // The nth counted call from now on meets its fate; 0: none does.
-  FailingCalls(int nth, Fate fate, int error = EIO) { state() = {true, nth, fate, error, {}, {}, {}}; }
+  FailingCalls(int nth, Fate fate, int error = EIO) {
+    state() = {true, nth, fate, error, {}, {}, {}};
+  }
   FailingCalls(const FailingCalls&) = delete;
   FailingCalls& operator=(const FailingCalls&) = delete;
   ~FailingCalls() { state() = {}; }

@@ -25,14 +25,14 @@ struct Images : PageSink {
   std::vector<std::pair<PageNo, Bytes>> images;
 };
 
-std::array<uint8_t, 16> IdOf(const json& head, const char* name) {
+std::array<uint8_t, 16> IdOf(const Head& head, const char* name) {
   std::array<uint8_t, 16> id{};
   std::optional<Bytes> bytes = FromHex(TextField(head, name).value());
   std::copy(bytes->begin(), bytes->end(), id.begin());
   return id;
 }
 
-Revision RevisionOf(const json& head, const char* name) {
+Revision RevisionOf(const Head& head, const char* name) {
   return *Revision::Parse(TextField(head, name).value());
 }
 
@@ -67,7 +67,7 @@ class Service {
   PageCodec codec_ = PageCodec::kRaw;
 
  private:
-  const json& in() const { return request_.head(); }
+  const Head& in() const { return request_.head(); }
 
   void SetSizes() {
     Result<Identity> identity = remote_.Identify({});
@@ -179,7 +179,8 @@ class Service {
   Status Fetch() {
     TakeCodec();
     std::vector<PageNo> wanted;
-    for (const json& number : in().at("pages")) wanted.push_back(PageNo{number.get<uint32_t>()});
+    const Head::Numbers numbers = NumbersField(in(), "pages").value();
+    for (uint64_t number : numbers) wanted.push_back(PageNo{static_cast<uint32_t>(number)});
     Result<Revision> revision = remote_.Fetch(wanted, &pages_, {});
     SetSizes();
     head_["revision"] = Text(*revision);
