@@ -116,6 +116,7 @@ std::thread ReplicaImpl::StartThread(void (ReplicaImpl::*body)()) {
 
 void ReplicaImpl::Stop() {
   if (abandoned_ || stopping_.exchange(true)) return;
+  if (keeper_ == nullptr) return;  // The last that Connect makes: it failed, and nothing was begun.
   {
     std::lock_guard lock(mutex_);
     changed_.notify_all();
