@@ -13,7 +13,7 @@
 //   log PATH                    append each point's number and name
 //   record PATH                 append what the calls did, as below
 //   kill before|after N [NAME]  SIGKILL at the N-th point, or the N-th that fits NAME (* and ? too)
-//   fail ERRNO N[+] [NAME]      that call is not made and fails; with + all later ones too. An unlock
+//   fail ERRNO N[+] [NAME]      that call is not made and fails; with + all later too. Unlocking
 //                               never fails: SQLite would keep such a lock for ever
 //   partial ERRNO N[+] [NAME]   as fail; but a write writes half first, and the next one fails
 //   quick                       syncs are counted and written down, and take no time
