@@ -300,6 +300,32 @@ TEST(HttpServer, LetsAHandlerFinishWhenItStops) {
   releasing.join();
 }
 
+// libmicrohttpd's own way to stop listening (MHD_quiesce_daemon, up to 1.0) ends the process when
+// one of its threads is just awake.
+TEST(HttpServer, StopsWhileClientsComeAndGo) {
+  for (int turn = 0; turn < 50; turn++) {
+    Handler handler;
+    HttpServerOptions options;
+    options.io_threads = 8;
+    auto server = StartServer(&handler, options);
+    const uint16_t port = server->port();
+    std::atomic<bool> enough{false};
+    std::vector<std::thread> clients;
+    for (int i = 0; i < 3; i++) {
+      clients.emplace_back([&] {
+        while (!enough && Socket(port).connected()) {
+        }
+      });
+    }
+    while (server->counts().connections_open == 0) {
+    }
+    server->Stop();
+    EXPECT_FALSE(Socket(port).connected());
+    enough = true;
+    for (std::thread& client : clients) client.join();
+  }
+}
+
 TEST(HttpServer, ServesOthersWhileManyHandlersBlock) {
   Handler handler;
   auto server = StartServer(&handler);

@@ -1,5 +1,6 @@
 #include "src/primary/http_server.h"
 
+#include <fcntl.h>
 #include <microhttpd.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -239,12 +240,14 @@ class HttpServer::Core {
   // Takes the exchange out of kWaiting, if it is still there.
   void Finish(const std::shared_ptr<Exchange>& exchange, std::optional<HttpResponse> response);
   void Watch();
+  void StopListening();
   std::vector<std::shared_ptr<Exchange>> Waiting();
 
   const HttpServerOptions options_;
   HttpHandler* const handler_;
   uint16_t port_ = 0;
   MHD_Daemon* daemon_ = nullptr;
+  int listener_ = -1;
   int watch_epoll_ = -1;
   int watch_stop_ = -1;
   std::thread watcher_;
@@ -314,7 +317,10 @@ Status HttpServer::Core::StartDaemon(int listener, rlim_t files) {
                              MHD_OPTION_NOTIFY_CONNECTION, &Core::OnConnection, this,  //
                              MHD_OPTION_ARRAY, items.data(), MHD_OPTION_END);
   start_log = nullptr;
-  if (daemon_) return OkStatus();
+  if (daemon_) {
+    listener_ = listener;  // Closed by the daemon.
+    return OkStatus();
+  }
   close(listener);
   Code code = options_.tls_certificate.empty() ? Code::kUnavailable : Code::kInvalid;
   return Status(code,
@@ -534,14 +540,23 @@ std::vector<std::shared_ptr<Exchange>> HttpServer::Core::Waiting() {
   return all;
 }
 
+// MHD_quiesce_daemon, up to libmicrohttpd 1.0, ends the process when one of the daemon's threads is
+// just awake: both take the socket out of the same epoll set. So the daemon keeps its descriptor,
+// and the socket behind it goes.
+void HttpServer::Core::StopListening() {
+  int silent = eventfd(0, EFD_CLOEXEC);
+  if (silent < 0) return;  // It goes on until MHD_stop_daemon.
+  dup3(silent, listener_, O_CLOEXEC);
+  close(silent);
+}
+
 void HttpServer::Core::Stop() {
   if (!daemon_) return;
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  int listener = MHD_quiesce_daemon(daemon_);
-  if (listener >= 0) close(listener);
+  StopListening();
   for (const auto& exchange : Waiting()) exchange->departure->Announce();
   {
     std::unique_lock lock(mutex_);
