@@ -144,7 +144,11 @@ class Soak:
             if self.round % len(phases) == 0:
                 order = list(phases)
                 self.random.shuffle(order)
-            self.run_round(order[self.round % len(phases)], end)
+            try:
+                self.run_round(order[self.round % len(phases)], end)
+            except AssertionError as error:  # Of the harness: the primary ended badly, for one.
+                self.total.violations += 1
+                print(f"  FOUND: {error}", flush=True)
             self.round += 1
             if self.total.found():
                 return False
