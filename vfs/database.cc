@@ -5,7 +5,9 @@
 
 #include <map>
 
+#include "src/base/fork_gate.h"
 #include "src/replica/sidecar.h"
+#include "vfs/gated_file.h"
 #include "vfs/internal_connection.h"
 #include "vfs/lower.h"
 #include "vfs/vfs.h"
@@ -37,14 +39,22 @@ Registry*& GlobalRegistry() {
   return registry;
 }
 
-void BeforeFork() { GlobalRegistry()->mutex.lock(); }
-void AfterForkInParent() { GlobalRegistry()->mutex.unlock(); }
+void BeforeFork() {
+  ForkGate::BeforeFork();
+  GlobalRegistry()->mutex.lock();
+}
+void AfterForkInParent() {
+  GlobalRegistry()->mutex.unlock();
+  ForkGate::AfterForkInParent();
+}
 
 // The parent's threads are gone and its mutexes may be held by nobody: the child leaves all of it
 // where it is and starts with an empty registry.
 void AfterForkInChild() {
+  ForkGate::AfterForkInChild();
   Registry* parents = GlobalRegistry();
   g_generation.fetch_add(1);
+  DisownOpenFiles();
   auto* fresh = new Registry;
   fresh->inherited = parents->inherited;
   for (const auto& [path, place] : parents->places) {
@@ -143,6 +153,8 @@ Result<std::unique_ptr<DatabaseUse>> UseReplica(const std::string& path, const O
   std::lock_guard lock(place->mutex);
   if (place->database == nullptr) {
     if (missing == Missing::kCreate) TURSO_RETURN_IF_ERROR(Replica::Create(path, options));
+    // Until it is registered, nobody would close its descriptors in a child.
+    ForkGate::Inside inside;
     Options existing = options;
     if (options.provisioned) {
       // Another process may have been first.

@@ -2,7 +2,8 @@
 // connections.
 //
 //   (DB1) No handle, thread or lock of ours exists for a database that no connection has open.
-//   (DB2) After a fork the child refuses the databases that were open at the fork, and no others.
+//   (DB2) After a fork the child refuses the databases that were open at the fork, and no others;
+//         nothing that it does with them, closing included, changes anything for the parent.
 // Any thread.
 
 #ifndef TURSO_VFS_DATABASE_H_

@@ -39,20 +39,6 @@ void ShowAsWal(uint8_t* page, int count) {
   }
 }
 
-int Close(sqlite3_file* file) {
-  Session* session = File(file)->session;
-  {
-    std::lock_guard lock(RegistryMutex());
-    std::erase(OpenSessions(), session);
-  }
-  int code = session->lower->pMethods->xClose(session->lower);
-  file->pMethods = nullptr;
-  // Last: the replica's own handles go with its last connection, and the database's locks with
-  // them.
-  delete session;
-  return code;
-}
-
 int Read(sqlite3_file* file, void* out, int count, sqlite3_int64 offset) {
   Session* session = File(file)->session;
   int code = session->lower->pMethods->xRead(session->lower, out, count, offset);
@@ -118,8 +104,14 @@ int DeviceCharacteristics(sqlite3_file* file) {
 int ShmMap(sqlite3_file* file, int block, int size, int extend, void volatile** out) {
   Session* session = File(file)->session;
   int code = session->lower->pMethods->xShmMap(session->lower, block, size, extend, out);
-  if (code == SQLITE_OK && block == 0) session->index = static_cast<const volatile uint8_t*>(*out);
-  return code;
+  if (code != SQLITE_OK || *out == nullptr) return code;
+  if (block == 0) session->index = static_cast<const volatile uint8_t*>(*out);
+  return Guarded(SQLITE_IOERR_SHMMAP, [&] {
+    const auto number = static_cast<size_t>(block);
+    if (session->blocks.size() <= number) session->blocks.resize(number + 1, nullptr);
+    session->blocks[number] = *out;
+    return SQLITE_OK;
+  });
 }
 
 int ShmLock(sqlite3_file* file, int first, int count, int flags) {
@@ -131,6 +123,7 @@ void ShmBarrier(sqlite3_file* file) { Lower(file)->pMethods->xShmBarrier(Lower(f
 
 int ShmUnmap(sqlite3_file* file, int delete_it) {
   File(file)->session->index = nullptr;
+  File(file)->session->blocks.clear();
   return Lower(file)->pMethods->xShmUnmap(Lower(file), delete_it);
 }
 
@@ -145,14 +138,6 @@ int Fetch(sqlite3_file* file, sqlite3_int64 offset, int count, void** out) {
 
 int Unfetch(sqlite3_file* file, sqlite3_int64 offset, void* page) {
   return Lower(file)->pMethods->xUnfetch(Lower(file), offset, page);
-}
-
-int WalClose(sqlite3_file* file) {
-  auto* wal = reinterpret_cast<GatedWal*>(file);
-  if (wal->session->files.has_value()) wal->session->files->set_wal(nullptr);
-  int code = wal->lower->pMethods->xClose(wal->lower);
-  file->pMethods = nullptr;
-  return code;
 }
 
 int WalRead(sqlite3_file* file, void* out, int count, sqlite3_int64 offset) {
@@ -206,7 +191,7 @@ int WalDeviceCharacteristics(sqlite3_file* file) {
 
 constexpr sqlite3_io_methods Methods(int version) {
   return {version,
-          Close,
+          CloseGatedFile,
           Read,
           Write,
           Truncate,
@@ -229,7 +214,7 @@ const sqlite3_io_methods kMethods2 = Methods(2);
 const sqlite3_io_methods kMethods3 = Methods(3);
 
 const sqlite3_io_methods kWalMethods = {1,
-                                        WalClose,
+                                        CloseGatedWal,
                                         WalRead,
                                         WalWrite,
                                         WalTruncate,
@@ -266,6 +251,20 @@ sqlite3_file* Behind(sqlite3_file* file) {
 
 }  // namespace
 
+int CloseGatedFile(sqlite3_file* file) {
+  Session* session = File(file)->session;
+  {
+    std::lock_guard lock(RegistryMutex());
+    std::erase(OpenSessions(), session);
+  }
+  int code = session->lower->pMethods->xClose(session->lower);
+  file->pMethods = nullptr;
+  // Last: the replica's own handles go with its last connection, and the database's locks with
+  // them.
+  delete session;
+  return code;
+}
+
 int OpenGatedFile(const char* name, sqlite3_file* file, int flags, int* out_flags,
                   std::unique_ptr<DatabaseUse> database) {
   sqlite3_file* lower = Behind(file);
@@ -278,6 +277,7 @@ int OpenGatedFile(const char* name, sqlite3_file* file, int flags, int* out_flag
   auto session = std::make_unique<Session>();
   session->database = std::move(database);
   session->lower = lower;
+  session->file = file;
   session->name = name;
   session->generation = ForkGeneration();
   session->is_ours = !session->database->counted();
@@ -297,6 +297,15 @@ int OpenGatedFile(const char* name, sqlite3_file* file, int flags, int* out_flag
   File(file)->session = session.release();
   file->pMethods = lower->pMethods->iVersion >= 3 ? &kMethods3 : &kMethods2;
   return SQLITE_OK;
+}
+
+int CloseGatedWal(sqlite3_file* file) {
+  auto* wal = reinterpret_cast<GatedWal*>(file);
+  wal->session->files->set_wal(nullptr);
+  wal->session->wal = nullptr;
+  int code = wal->lower->pMethods->xClose(wal->lower);
+  file->pMethods = nullptr;
+  return code;
 }
 
 Session* SessionOfWal(const char* wal_name) {
@@ -321,8 +330,13 @@ int OpenGatedWal(const char* name, sqlite3_file* file, int flags, int* out_flags
   wal->session = session;
   wal->lower = lower;
   session->files->set_wal(lower);
+  session->wal = file;
   file->pMethods = &kWalMethods;
   return SQLITE_OK;
+}
+
+void DisownOpenFiles() {
+  for (Session* session : OpenSessions()) Disown(session);
 }
 
 Session* SessionOf(sqlite3_file* file) {

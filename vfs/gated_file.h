@@ -23,6 +23,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "src/wal/wal.h"
 #include "vfs/database.h"
@@ -37,10 +38,13 @@ struct GatedWal;
 struct Session {
   std::unique_ptr<DatabaseUse> database;
   sqlite3_file* lower = nullptr;
+  sqlite3_file* file = nullptr;    // What SQLite has: over `lower`.
+  sqlite3_file* wal = nullptr;     // The same of the WAL; null if it is not open.
   const char* name = nullptr;      // The pointer that SQLite's pager gave: also identifies its WAL.
   sqlite3** connection = nullptr;  // SQLITE_FCNTL_PDB.
   std::optional<LowerFiles> files;          // Over `lower`, and over the WAL's once that is open.
   const volatile uint8_t* index = nullptr;  // Block 0 of the wal-index, once mapped.
+  std::vector<void volatile*> blocks;       // All that are mapped, of kWalIndexBlockBytes each.
   uint32_t page_size = 0;                   // WAL mode keeps it for ever.
   int generation = 0;
 
@@ -77,9 +81,11 @@ static_assert(sizeof(GatedFile) <= kGatedHeaderBytes && sizeof(GatedWal) <= kGat
 // Opens `name` on the VFS below inside `file` and puts us over it. SQLite's code.
 int OpenGatedFile(const char* name, sqlite3_file* file, int flags, int* out_flags,
                   std::unique_ptr<DatabaseUse> database);
+int CloseGatedFile(sqlite3_file* file);
 // The WAL of an open database file: found by the name's pointer.
 Session* SessionOfWal(const char* wal_name);
 int OpenGatedWal(const char* name, sqlite3_file* file, int flags, int* out_flags, Session* session);
+int CloseGatedWal(sqlite3_file* file);
 
 // Null if `file` is not a GatedFile.
 Session* SessionOf(sqlite3_file* file);
@@ -99,6 +105,13 @@ bool IsChainSeed(const Session* session, int count, sqlite3_int64 offset);
 int MendChain(Session* session, sqlite3_int64 offset, uint8_t* seed);
 // file_control.cc
 int ControlFile(Session* session, int op, void* argument);
+
+// inherited.cc
+// In the child of a fork: from now on every call on the session's files is refused, and what SQLite
+// still writes into its copy of the wal-index is seen by nobody else.
+void Disown(Session* session);
+// All that are open, with RegistryMutex held at the fork.
+void DisownOpenFiles();
 
 // Ends early when the application calls sqlite3_interrupt, where the host lets us see it.
 Interrupted InterruptedBy(Session* session);

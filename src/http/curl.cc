@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include "src/base/fork_gate.h"
+
 namespace turso {
 
 namespace {
@@ -47,6 +49,7 @@ Loaded* Load() {
 }
 
 const Loaded& LoadedOnce() {
+  ForkGate::Inside inside;  // A child could not finish what its parent has begun.
   static const Loaded* loaded = Load();
   return *loaded;
 }

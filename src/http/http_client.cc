@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "src/base/fork_gate.h"
 #include "src/http/curl.h"
 
 namespace turso {
@@ -362,6 +363,7 @@ Status HttpClient::Transfer::WaitUntilDone(const Patience& patience) {
                                             Text(allowed));
     }
     if (patience.interrupted) remaining = std::min(remaining, kAskInterval);
+    ForkGate::Away away;
     curl_multi_poll(multi_, nullptr, 0, Milliseconds(remaining), nullptr);
   }
 }

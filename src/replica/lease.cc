@@ -11,6 +11,7 @@
 
 #include <unistd.h>
 
+#include "src/base/fork_gate.h"
 #include "src/replica/replica_impl.h"
 
 namespace turso {
@@ -81,6 +82,7 @@ void ReplicaImpl::KeepLease() {
   Duration pause{};
   for (;;) {
     {
+      ForkGate::Away away;
       std::unique_lock lock(mutex_);
       if (pause == Duration{}) {
         changed_.wait(lock, [&] { return Stopping() || lease_touched_; });

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "src/base/fork_gate.h"
 #include "src/base/log.h"
 #include "src/replica/replica_impl.h"
 
@@ -66,7 +67,11 @@ Status ReplicaImpl::WithWriteLock(Duration patience, const std::function<Status(
   for (;;) {
     bool must_recover = false;
     {
-      std::lock_guard lock(apply_mutex_);
+      std::unique_lock lock(apply_mutex_, std::defer_lock);
+      {
+        ForkGate::Away away;  // Whoever has it may be waiting for the primary.
+        lock.lock();
+      }
       Result<WriteLock> state = TryWriteLock();
       if (!state.ok()) return state.status();
       if (*state == WriteLock::kHeld) {
@@ -84,6 +89,7 @@ Status ReplicaImpl::WithWriteLock(Duration patience, const std::function<Status(
     if (Instant::Now() > deadline || Stopping()) {
       return Status(Code::kBusy, path_ + ": a write transaction is open on this replica");
     }
+    ForkGate::Away away;
     std::this_thread::sleep_for(pause);
     pause = std::min<Duration>(pause * 2, milliseconds(10));
   }
@@ -261,6 +267,7 @@ void ReplicaImpl::Follow() {
       }
     }
     if (pause == Duration{}) continue;
+    ForkGate::Away away;
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, pause, [&] { return Stopping() || pull_wanted_; });
     pull_wanted_ = false;

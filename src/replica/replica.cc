@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdint>
 
+#include "src/base/fork_gate.h"
 #include "src/base/log.h"
 #include "src/replica/replica_impl.h"
 
@@ -101,11 +102,13 @@ std::thread ReplicaImpl::StartThread(void (ReplicaImpl::*body)()) {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   std::thread thread([this, body] {
+    ForkGate::Inside inside;
     while (!Stopping()) {
       try {
         (this->*body)();
       } catch (const std::exception& thrown) {
         Log(LogLevel::kError, path_ + ": " + thrown.what());
+        ForkGate::Away away;
         std::this_thread::sleep_for(milliseconds(200));
       }
     }
