@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "src/base/fork_gate.h"
@@ -181,6 +182,10 @@ HttpClient::Transfer::Transfer() {
   curl_easy_setopt(easy_, CURLOPT_CLOSESOCKETDATA, this);
   curl_easy_setopt(easy_, CURLOPT_WRITEFUNCTION, &Transfer::TakeBody);
   curl_easy_setopt(easy_, CURLOPT_WRITEDATA, this);
+  const char* authorities = secure_getenv("SSL_CERT_FILE");
+  if (authorities != nullptr && *authorities != 0) {
+    curl_easy_setopt(easy_, CURLOPT_CAINFO, authorities);
+  }
 }
 
 HttpClient::Transfer::~Transfer() {

@@ -13,7 +13,8 @@
 //   (H5) The host sees no SIGPIPE, none of its signal handlers runs on a thread of libcurl's, and
 //        no connection survives exec.
 // http and https only; redirects are answers, not followed; loopback hosts are never asked through
-// a proxy. One thread at a time, but for Cancel(). Failures name the URL, never the token.
+// a proxy; whom to trust SSL_CERT_FILE says, if it is set, as curl itself has it. One thread at a
+// time, but for Cancel(). Failures name the URL, never the token.
 
 #ifndef TURSO_SRC_HTTP_HTTP_CLIENT_H_
 #define TURSO_SRC_HTTP_HTTP_CLIENT_H_
