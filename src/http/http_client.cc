@@ -1,5 +1,6 @@
 #include "src/http/http_client.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -10,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 #include "src/base/fork_gate.h"
 #include "src/http/curl.h"
@@ -110,8 +112,8 @@ class HttpClient::Transfer {
   void Perform();
   HttpOutcome Finish(const Patience& patience);
   void End();
-  // In a child process: closes this process's copy of the socket and nothing else.
-  void DropSocket();
+  // In a child process: closes this process's copies of the sockets and nothing else.
+  void DropSockets();
 
  private:
   enum class Phase { kConnecting, kSending, kWaiting, kReceiving };
@@ -125,6 +127,7 @@ class HttpClient::Transfer {
   static size_t TakeBody(char* bytes, size_t size, size_t count, void* self);
 
   Status SetOptions(const HttpRequest& request, Duration timeout);
+  bool HasDeadConnection() const;
   void Start();
   bool ShouldRepeat() const;
   Status WaitUntilDone(const Patience& patience);
@@ -138,7 +141,7 @@ class HttpClient::Transfer {
   CURLM* multi_ = nullptr;
   CURL* easy_ = nullptr;
   curl_slist* headers_ = nullptr;
-  curl_socket_t socket_ = CURL_SOCKET_BAD;
+  std::vector<curl_socket_t> sockets_;  // A kept one, and one that is to replace it.
   char detail_[CURL_ERROR_SIZE] = "";
 
   const HttpRequest* request_ = nullptr;
@@ -196,8 +199,8 @@ HttpClient::Transfer::~Transfer() {
   curl_slist_free_all(headers_);
 }
 
-void HttpClient::Transfer::DropSocket() {
-  if (socket_ != CURL_SOCKET_BAD) close(socket_);
+void HttpClient::Transfer::DropSockets() {
+  for (curl_socket_t socket : sockets_) close(socket);
 }
 
 curl_socket_t HttpClient::Transfer::OpenSocket(void* self, curlsocktype, curl_sockaddr* address) {
@@ -208,13 +211,14 @@ curl_socket_t HttpClient::Transfer::OpenSocket(void* self, curlsocktype, curl_so
     transfer->repeat_refused_ = true;
     return CURL_SOCKET_BAD;
   }
-  transfer->socket_ = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-  return transfer->socket_;
+  curl_socket_t opened =
+      socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  if (opened != CURL_SOCKET_BAD) transfer->sockets_.push_back(opened);
+  return opened;
 }
 
 int HttpClient::Transfer::CloseSocket(void* self, curl_socket_t socket) {
-  auto* transfer = static_cast<Transfer*>(self);
-  if (transfer->socket_ == socket) transfer->socket_ = CURL_SOCKET_BAD;
+  std::erase(static_cast<Transfer*>(self)->sockets_, socket);
   return close(socket);
 }
 
@@ -262,6 +266,15 @@ Status HttpClient::Transfer::SetOptions(const HttpRequest& request, Duration tim
   return OkStatus();
 }
 
+// Nobody speaks on an idle connection; so what can be read is its end. libcurl looks, too, but not
+// through TLS, and there it would take the first write for a request that was sent.
+bool HttpClient::Transfer::HasDeadConnection() const {
+  return std::any_of(sockets_.begin(), sockets_.end(), [](curl_socket_t socket) {
+    pollfd kept{socket, POLLIN | POLLRDHUP, 0};
+    return poll(&kept, 1, 0) > 0;
+  });
+}
+
 void HttpClient::Transfer::Begin(const HttpRequest& request, Duration timeout) {
   assert(!request_);
   request_ = &request;
@@ -269,7 +282,7 @@ void HttpClient::Transfer::Begin(const HttpRequest& request, Duration timeout) {
   repeat_refused_ = false;
   begin_status_ = SetOptions(request, timeout);
   if (!begin_status_.ok()) return;
-  curl_easy_setopt(easy_, CURLOPT_FRESH_CONNECT, 0L);
+  curl_easy_setopt(easy_, CURLOPT_FRESH_CONNECT, HasDeadConnection() ? 1L : 0L);
   Start();
 }
 
@@ -476,7 +489,7 @@ HttpClient::HttpClient() = default;
 HttpClient::~HttpClient() {
   if (!transfer_ || !transfer_->InOtherProcess()) return;
   // (H4) libcurl's own cleanup would say goodbye on the parent's connection.
-  transfer_->DropSocket();
+  transfer_->DropSockets();
   transfer_.release();
 }
 

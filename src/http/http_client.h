@@ -6,7 +6,8 @@
 //   (H1) Connecting, a stretch in which less than 1 KiB moves, and the wait for the answer after
 //        the last byte sent each end after the timeout (the last: and HttpRequest::answer_wait).
 //   (H2) A request that is Repeat::kNever is written at most once. One that is Repeat::kOnce is
-//        written again, on a new connection, if a kept connection turns out to be dead.
+//        written again, on a new connection, if a kept connection turns out to be dead. None is
+//        written to a kept connection that is known to be dead.
 //   (H3) HttpOutcome::sent is false only if no byte of the request left.
 //   (H4) A client belongs to the process that first used it. In a child of that process its use is
 //        refused, and neither use nor destruction there touches the parent's connection.
