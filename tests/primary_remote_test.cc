@@ -374,8 +374,8 @@ const Trouble kTroubles[] = {
      Code::kOutcomeUnknown, kMessageType},
     {"Html", [](Connection& c) { c.Answer("<html>Welcome", "text/html; charset=utf-8"); },
      Code::kCorrupt, Code::kOutcomeUnknown, "text/html"},
-    {"NotThere", [](Connection& c) { c.Answer("<html>404", "text/html", 404); }, Code::kNotFound,
-     Code::kNotFound, "no turso-primary there"},
+    {"NotThere", [](Connection& c) { c.Answer("<html>404", "text/html", 404); }, Code::kUnavailable,
+     Code::kUnavailable, "no turso-primary there"},
     {"Redirect",
      [](Connection& c) {
        c.Answer("", "text/html", 302, "Location: https://elsewhere.invalid/app?authToken=x\r\n");
@@ -386,10 +386,10 @@ const Trouble kTroubles[] = {
     {"Forbidden", [](Connection& c) { c.Answer("", "text/plain", 403); }, Code::kDenied,
      Code::kDenied, "not allowed"},
     {"TooManyRequests",
-     [](Connection& c) { c.Answer("", "text/plain", 429, "Retry-After: 3\r\n"); }, Code::kBusy,
-     Code::kBusy, "in 3 s"},
-    {"Overloaded", [](Connection& c) { c.Answer("", "text/plain", 503, "Retry-After: 3\r\n"); },
-     Code::kUnavailable, Code::kOutcomeUnknown, "in 3 s"},
+     [](Connection& c) { c.Answer("", "text/plain", 429, "Retry-After: 60\r\n"); },
+     Code::kUnavailable, Code::kUnavailable, "in 60 s"},
+    {"Overloaded", [](Connection& c) { c.Answer("", "text/plain", 503, "Retry-After: 60\r\n"); },
+     Code::kUnavailable, Code::kOutcomeUnknown, "in 60 s"},
     {"BadGateway", [](Connection& c) { c.Answer("<html>502", "text/html", 502); },
      Code::kUnavailable, Code::kOutcomeUnknown, "502"},
     {"Teapot", [](Connection& c) { c.Answer("", "text/plain", 418); }, Code::kCorrupt,
@@ -397,6 +397,34 @@ const Trouble kTroubles[] = {
 };
 INSTANTIATE_TEST_SUITE_P(All, PrimaryRemoteTrouble, ::testing::ValuesIn(kTroubles),
                          [](const auto& p) { return p.param.name; });
+
+TEST_F(PrimaryRemoteTest, AsksAgainWhenItWasToldTo) {
+  Start(4);
+  call_.timeout = seconds(3);
+  for (int status : {429, 503}) {
+    for (const AnyCall& any : kCalls) {
+      const std::string name = any.name;
+      if (name == "renew" || (status == 503 && name == "commit")) continue;
+      SCOPED_TRACE(name + " " + std::to_string(status));
+      Once(name, [=](Connection& c) { c.Answer("", "text/plain", status, "Retry-After: 1\r\n"); });
+      const Instant begin = Instant::Now();
+      Status asked = any.act(remote_.get(), OneCommit(), call_);
+      EXPECT_TRUE(asked.ok() || asked.code() == Code::kConflict) << asked.text();
+      EXPECT_THAT(asked.text(), Not(HasSubstr("HTTP status")));
+      EXPECT_GE(Instant::Now() - begin, seconds(1));
+    }
+  }
+}
+
+TEST_F(PrimaryRemoteTest, StopsWaitingToAskAgainWhenItIsInterrupted) {
+  Start(4);
+  call_.timeout = seconds(60);
+  Once("commit", [](Connection& c) { c.Answer("", "text/plain", 429, "Retry-After: 30\r\n"); });
+  const Instant begin = Instant::Now();
+  call_.interrupted = [&] { return Instant::Now() - begin > milliseconds(100); };
+  EXPECT_EQ(CommitOnce().code(), Code::kInterrupted);
+  EXPECT_LT(Instant::Now() - begin, seconds(10));
+}
 
 TEST_F(PrimaryRemoteTest, TellsTheErrorsOfThePrimaryInItsOwnWords) {
   const std::tuple<const char*, int, Code> errors[] = {{"denied", 401, Code::kDenied},

@@ -111,6 +111,7 @@ class HttpClient::Transfer {
   void Begin(const HttpRequest& request, Duration timeout);
   void Perform();
   HttpOutcome Finish(const Patience& patience);
+  Status Rest(Duration duration, const Patience& patience);
   void End();
   // In a child process: closes this process's copies of the sockets and nothing else.
   void DropSockets();
@@ -484,6 +485,22 @@ HttpOutcome HttpClient::Transfer::Finish(const Patience& patience) {
   return outcome;
 }
 
+Status HttpClient::Transfer::Rest(Duration duration, const Patience& patience) {
+  const Instant end = Instant::Now() + duration;
+  for (;;) {
+    if (patience.cancelled && patience.cancelled->load()) {
+      return Status(Code::kInterrupted, "waiting to ask again: cancelled");
+    }
+    if (patience.interrupted && patience.interrupted()) {
+      return Status(Code::kInterrupted, "waiting to ask again: interrupted");
+    }
+    Duration remaining = end - Instant::Now();
+    if (remaining <= Duration::zero()) return OkStatus();
+    if (patience.interrupted) remaining = std::min(remaining, kAskInterval);
+    curl_multi_poll(multi_, nullptr, 0, Milliseconds(remaining), nullptr);
+  }
+}
+
 HttpClient::HttpClient() = default;
 
 HttpClient::~HttpClient() {
@@ -528,6 +545,11 @@ void HttpClient::Abandon() {
   if (!transfer_ || transfer_->InOtherProcess() || !transfer_->under_way()) return;
   QuietSignals quiet;
   transfer_->End();
+}
+
+Status HttpClient::Rest(Duration duration, const Patience& patience) {
+  if (!transfer_ || transfer_->InOtherProcess() || !transfer_->multi()) return OkStatus();
+  return transfer_->Rest(duration, patience);
 }
 
 HttpOutcome HttpClient::Exchange(const HttpRequest& request, const Patience& patience) {

@@ -86,6 +86,8 @@ class HttpClient {
   HttpOutcome Finish(const Patience& patience);
   // Ends what is under way, if anything is, by closing its connection.
   void Abandon();
+  // Nothing happens for that long, unless patience ends: kInterrupted.
+  Status Rest(Duration duration, const Patience& patience);
 
   HttpOutcome Exchange(const HttpRequest& request, const Patience& patience);
 

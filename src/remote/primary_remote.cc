@@ -141,31 +141,56 @@ void PrimaryRemote::Begin(const char* name, std::string body, Repeat repeat, Dur
   request_.repeat = repeat;
   request_.answer_wait = answer_wait;
   request_.token = token_.value_or("");
+  begun_at_ = Instant::Now();
   http_.Begin(request_, call.timeout);
 }
 
 Result<PrimaryRemote::Answer> PrimaryRemote::Finish(const Call& call) {
-  Patience patience = PatienceOf(call);
-  HttpOutcome outcome = http_.Finish(patience);
-  auto count = [this](const HttpOutcome& o) {
-    traffic_.round_trips += o.sent ? 1 : 0;
-    traffic_.bytes_sent += o.bytes_sent;
-    traffic_.bytes_received += o.bytes_received;
-  };
-  count(outcome);
+  const Patience patience = PatienceOf(call);
+  HttpOutcome outcome = Exchanged(patience);
   if (outcome.status.ok() && outcome.answer.status == 401 && !address_.token_file.empty()) {
     std::string token;
     TURSO_RETURN_IF_ERROR(ReadTokenFile(&token));
     if (token != token_) {
       token_ = token;
       request_.token = std::move(token);
-      outcome = http_.Exchange(request_, patience);
-      count(outcome);
+      http_.Begin(request_, call.timeout);
+      outcome = Exchanged(patience);
     }
   }
   request_.body.clear();
   request_.body.shrink_to_fit();
   return Judge(std::move(outcome));
+}
+
+// Ends the exchange that is under way, and has it again as often as it is asked to. (PR4)
+HttpOutcome PrimaryRemote::Exchanged(const Patience& patience) {
+  Patience rest = patience;
+  for (;;) {
+    HttpOutcome outcome = http_.Finish(rest);
+    traffic_.round_trips += outcome.sent ? 1 : 0;
+    traffic_.bytes_sent += outcome.bytes_sent;
+    traffic_.bytes_received += outcome.bytes_received;
+    const Duration left = begun_at_ + patience.timeout - Instant::Now();
+    if (!MayComeAgain(outcome, left)) return outcome;
+    const Duration pause = *outcome.answer.retry_after;
+    outcome.status = http_.Rest(pause, patience).While(request_.url);
+    if (!outcome.status.ok()) {
+      outcome.sent = false;  // It was turned away.
+      return outcome;
+    }
+    rest.timeout = left - pause;
+    http_.Begin(request_, rest.timeout);
+  }
+}
+
+bool PrimaryRemote::MayComeAgain(const HttpOutcome& outcome, Duration left) const {
+  if (!outcome.status.ok()) return false;
+  const HttpAnswer& answer = outcome.answer;
+  // A gateway that says 503 may have passed a commit on before.
+  const bool is_commit = request_.repeat == Repeat::kNever;
+  if (answer.status != 429 && (answer.status != 503 || is_commit)) return false;
+  return answer.retry_after && *answer.retry_after < left;
 }
 
 Result<PrimaryRemote::Answer> PrimaryRemote::Judge(HttpOutcome outcome) const {
@@ -237,11 +262,12 @@ Status PrimaryRemote::JudgeStranger(const HttpAnswer& answer) const {
     case 403: return Status(Code::kDenied, who + ": not allowed");
     case 404:
     case 405:
-      return Status(Code::kNotFound, who + " and " + Quoted(answer.content_type) +
-                                         ": no turso-primary there, or another version; check the "
-                                         "URL");
+      return Status(Code::kUnavailable,
+                    who + " and " + Quoted(answer.content_type) +
+                        ": no turso-primary there, or another version; check the "
+                        "URL");
     case 413: return Status(Code::kFull, who + ": the transaction is too large for it");
-    case 429: return Status(Code::kBusy, who + ": too many requests" + again);
+    case 429: return Status(Code::kUnavailable, who + ": too many requests" + again);
     case 507: return Status(Code::kFull, who + ": no space there");
     default: break;
   }

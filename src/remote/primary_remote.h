@@ -7,6 +7,8 @@
 //   (PR2) A commit is kOutcomeUnknown unless the primary itself said what became of it, or surely
 //         nothing of it was sent, or it was turned away before it reached the primary.
 //   (PR3) The token is in no text and in no field of an error.
+//   (PR4) Who answers 429 or 503 and says when to come again is asked again then, if that is before
+//         the call's timeout has gone by since it was asked first; else the text says what it said.
 
 #ifndef TURSO_SRC_REMOTE_PRIMARY_REMOTE_H_
 #define TURSO_SRC_REMOTE_PRIMARY_REMOTE_H_
@@ -68,6 +70,8 @@ class PrimaryRemote : public Remote {
   void Begin(const char* name, std::string body, Repeat repeat, Duration answer_wait,
              const Call& call);
   Result<Answer> Finish(const Call& call);
+  HttpOutcome Exchanged(const Patience& patience);
+  bool MayComeAgain(const HttpOutcome& outcome, Duration left) const;
 
   Result<Answer> Judge(HttpOutcome outcome) const;
   Status JudgeRefusal(const HttpAnswer& answer) const;
@@ -87,6 +91,7 @@ class PrimaryRemote : public Remote {
   std::optional<std::string> token_;
   HttpClient http_;
   HttpRequest request_;
+  Instant begun_at_;
   Traffic traffic_;
 };
 
