@@ -9,8 +9,8 @@ namespace turso {
 
 namespace {
 
-// More than this of catching up is for the background: the application gets its lock back
-// meanwhile.
+// More than this of catching up is for the background, if somebody is there: the application gets
+// its lock back meanwhile.
 constexpr Duration kCatchUpMax = seconds(1);
 // A lease rests 100 ms between the transactions of another replica, and has to come back from
 // there.
@@ -42,7 +42,8 @@ Status ReplicaImpl::CatchUp(WalFiles* files, HasRead has_read, Write* write,
   write->record = *std::move(record);
   if (TakeIdleLease(&write->fence)) return OkStatus();
 
-  PageCollector news(Instant::Now() + kCatchUpMax);
+  const bool has_background = options_.sync != SyncMode::kOff;
+  PageCollector news(has_background ? std::optional(Instant::Now() + kCatchUpMax) : std::nullopt);
   const Instant asked = Instant::Now();
   LeaseRequest request{write->record.replica_id, write->record.current};
   if (has_read == HasRead::kYes) request.hold = kHoldAfterReading;
