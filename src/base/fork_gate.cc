@@ -10,7 +10,7 @@ namespace {
 
 // An application that waits longer for its fork() than this would call it hung; a child that meets
 // a lock is the smaller evil then.
-constexpr auto kWaitMax = std::chrono::seconds(5);
+constexpr auto kWaitMax = std::chrono::seconds(2);
 
 struct State {
   std::mutex mutex;

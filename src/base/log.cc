@@ -2,6 +2,8 @@
 
 #include <atomic>
 
+#include "src/base/fork_gate.h"
+
 namespace turso {
 
 namespace {
@@ -11,7 +13,11 @@ std::atomic<LogSink> g_sink{nullptr};
 void SetLogSink(LogSink sink) { g_sink.store(sink); }
 
 void Log(LogLevel level, const std::string& line) {
-  if (LogSink sink = g_sink.load()) sink(level, line.c_str());
+  LogSink sink = g_sink.load();
+  if (sink == nullptr) return;
+  // The application's callback may wait for what the thread has that forks: Python's lock, for one.
+  ForkGate::Away away;
+  sink(level, line.c_str());
 }
 
 }  // namespace turso
