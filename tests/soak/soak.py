@@ -331,9 +331,9 @@ class Soak:
         ]
         if different:
             judged.say("violations", f"{group.replica.path}: pages {different[:20]} are different")
-        for name in group.replica.files():
-            if ".aside-" in name:
-                judged.say("violations", f"{name} was set aside beside {group.replica.path}")
+        for path in pathlib.Path(group.replica.path).parent.iterdir():
+            if ".aside-" in path.name:
+                judged.say("violations", f"{path} was set aside")
 
     def forget_round(self):
         for pattern in ("round*.notes", "worker*.output"):
@@ -443,7 +443,8 @@ part, nothing refused is there, histories are serializable, and every replica is
 if anything was found, and leaves the directory then."""
 
 
-def main(arguments):
+def run(arguments):
+    """The Soak, with its counts, and whether nothing was found."""
     options = parse(arguments)
     directory = tempfile.mkdtemp(prefix="turso-soak-", dir=options.directory)
     print(f"seed {options.seed}, in {directory}", flush=True)
@@ -459,6 +460,11 @@ def main(arguments):
             shutil.rmtree(directory, ignore_errors=True)
         else:
             print(f"what is left of it: {directory}", flush=True)
+    return soak, good
+
+
+def main(arguments):
+    _soak, good = run(arguments)
     return 0 if good else 1
 
 
