@@ -295,10 +295,12 @@ TEST_F(ReplicaFaults, ADeathBehindTheCommitHeaderIsExplainedByTheIntent) {
     if (call == "commit") sidecar = ReadFile(path_ + "-turso");
   });
   ASSERT_EQ(Run("INSERT INTO t(b) VALUES('mine')"), SQLITE_OK);
+  const std::string log = ReadFile(path_ + "-wal");
   sqlite3_close(db_);
   std::fstream file(path_ + "-turso", std::ios::in | std::ios::out | std::ios::binary);
   file.write(sidecar.data(), 16384);
   file.close();
+  WriteFile(path_ + "-wal", log);  // The close has emptied it.
   db_ = Open();
   ElsewhereRun("INSERT INTO t(b) VALUES('theirs')");
   Ask("SELECT turso_sync()");

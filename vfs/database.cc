@@ -100,6 +100,18 @@ Result<std::shared_ptr<Database>> OpenReplicaDatabase(const std::string& path,
   return database;
 }
 
+// As SQLite does with its last close, so that the database file by itself is whole for whoever
+// copies it or looks into it then. The log stays, empty: it tells that nobody else had the file.
+void EmptyLog(const std::shared_ptr<Database>& database) {
+  struct stat log;
+  if (stat((database->path + "-wal").c_str(), &log) != 0 || log.st_size == 0) return;
+  try {
+    // What does not succeed is left for the next one who closes it.
+    (void)EmptyLogOnce(database);
+  } catch (const std::exception&) {
+  }
+}
+
 }  // namespace
 
 int ForkGeneration() { return g_generation.load(std::memory_order_relaxed); }
@@ -120,6 +132,7 @@ DatabaseUse::~DatabaseUse() {
   std::lock_guard lock(place->mutex);
   if (place->database != database_ || --place->uses > 0) return;
   database_->replica->Stop();
+  EmptyLog(database_);
   std::lock_guard registry_lock(GlobalRegistry()->mutex);
   place->database.reset();
 }

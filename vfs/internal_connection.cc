@@ -35,6 +35,13 @@ class InternalConnection {
                   "reading " + path_ + ": " + reason);
   }
 
+  // As far as nobody is in the way.
+  Status Checkpoint(int mode) {
+    int code = sqlite3_wal_checkpoint_v2(db_, nullptr, mode, nullptr, nullptr);
+    if (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY) return OkStatus();
+    return Status(Code::kIo, "checkpointing " + path_ + ": " + sqlite3_errmsg(db_));
+  }
+
  private:
   std::string path_;
   sqlite3* db_ = nullptr;
@@ -56,11 +63,14 @@ Status CheckpointOnce(const std::shared_ptr<Database>& database) {
   if (database == nullptr) return Gone();
   InternalConnection connection(database);
   TURSO_RETURN_IF_ERROR(connection.Read());
-  int code = sqlite3_wal_checkpoint_v2(connection.db(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr,
-                                       nullptr);
-  if (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY) return OkStatus();
-  return Status(Code::kIo,
-                "checkpointing " + database->path + ": " + sqlite3_errmsg(connection.db()));
+  return connection.Checkpoint(SQLITE_CHECKPOINT_PASSIVE);
+}
+
+Status EmptyLogOnce(const std::shared_ptr<Database>& database) {
+  InternalConnection connection(database);
+  TURSO_RETURN_IF_ERROR(connection.Read());
+  sqlite3_busy_timeout(connection.db(), 0);
+  return connection.Checkpoint(SQLITE_CHECKPOINT_TRUNCATE);
 }
 
 }  // namespace turso

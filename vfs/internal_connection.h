@@ -17,6 +17,9 @@ const std::shared_ptr<Database>& InternalDatabase();
 Status ReadOnce(const std::shared_ptr<Database>& database);
 // PASSIVE: waits for nobody and stops nobody.
 Status CheckpointOnce(const std::shared_ptr<Database>& database);
+// Without waiting for anybody: brings all of the log into the database and leaves it empty; or, if
+// others use it, as much as a checkpoint does.
+Status EmptyLogOnce(const std::shared_ptr<Database>& database);
 
 }  // namespace turso
 

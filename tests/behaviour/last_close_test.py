@@ -1,0 +1,63 @@
+"""After the last close a replica's file is whole by itself, as after SQLite's own: whoever copies it or looks into it
+then gets what was committed, without the log."""
+
+import os
+import shutil
+import sqlite3
+
+from harness import BehaviourTest, main
+
+
+class LastClose(BehaviourTest):
+    def setUp(self):
+        super().setUp()
+        self.server = self.primary()
+        self.app = self.replica(self.server, "app")
+
+    def rows_in_a_copy_of_the_file_alone(self):
+        copy = self.path("copy.db")
+        shutil.copyfile(self.app.path, copy)
+        db = sqlite3.connect(f"file:{copy}?mode=ro", uri=True)
+        try:
+            return db.execute("SELECT count(*) FROM t").fetchone()[0]
+        finally:
+            db.close()
+
+    def test_the_file_alone_has_everything_after_the_last_close_and_not_before(self):
+        first, second = self.app.connect(), self.app.connect()
+        first.execute("CREATE TABLE t(a)")
+        first.execute("INSERT INTO t VALUES (randomblob(5000))")
+        first.close()
+        self.assertGreater(os.path.getsize(self.app.path + "-wal"), 0)
+        second.execute("INSERT INTO t VALUES (randomblob(5000))")
+        second.close()
+        self.assertEqual(os.path.getsize(self.app.path + "-wal"), 0)
+        self.assertEqual(self.rows_in_a_copy_of_the_file_alone(), 2)
+
+    def test_another_process_keeps_its_snapshot_and_its_log(self):
+        db = self.app.connect()
+        db.execute("CREATE TABLE t(a)")
+        db.execute("INSERT INTO t VALUES (1)")
+        reader = self.client(self.app)
+        reader.sql("BEGIN")
+        self.assertEqual(reader.sql("SELECT count(*) FROM t"), [(1,)])
+        db.execute("INSERT INTO t VALUES (2)")
+        db.close()
+        self.assertEqual(reader.sql("SELECT count(*) FROM t"), [(1,)])
+        reader.sql("COMMIT")
+        self.assertEqual(reader.sql("SELECT count(*) FROM t"), [(2,)])
+
+    def test_the_replica_goes_on_where_it_was_without_having_pulled_anything_anew(self):
+        for number in range(3):
+            db = self.app.connect()
+            db.execute("CREATE TABLE IF NOT EXISTS t(a)")
+            db.execute("INSERT INTO t VALUES (?)", (number,))
+            db.close()
+        db = self.open(self.app)
+        db.execute("INSERT INTO t VALUES (3)")
+        self.assertEqual(db.execute("SELECT count(*) FROM t").fetchone(), (4,))
+        self.assertEqual(db.execute("SELECT pages_pulled, conflicts FROM turso_status").fetchone(), (0, 0))
+
+
+if __name__ == "__main__":
+    main()
