@@ -142,6 +142,21 @@ TEST_F(PrimaryDatabase, KeepsOutACommitThatWasSettledBeforeItCameAlsoAfterACrash
   EXPECT_EQ(database_->Settle(late.replica, late.number)->outcome, Outcome::kRefused);
 }
 
+TEST_F(PrimaryDatabase, KeepsOutACommitThatItRefusedForALeaseAlsoAfterACrash) {
+  Pull(&a_);
+  Pull(&b_);
+  std::promise<Answer> lease;
+  database_->AskLease({a_.id(), a_.revision(), {}, PageCodec::kRaw},
+                      [&](Answer answer) { lease.set_value(std::move(answer)); });
+  ASSERT_TRUE(lease.get_future().get().ok());
+  PageCommit refused = b_.Prepare("CREATE TABLE b(v)");
+  EXPECT_EQ(database_->Commit(refused).status().code(), Code::kConflict);
+  database_.reset();
+  Open();
+  // The base is the newest still, and nobody has the lease.
+  EXPECT_EQ(database_->Commit(refused).status().code(), Code::kConflict);
+}
+
 TEST_F(PrimaryDatabase, StartsANewEpochWithEveryStartAndKnowsTheOldOnes) {
   Pull(&a_);
   Commit(&a_, "CREATE TABLE t(v)");

@@ -216,11 +216,17 @@ bool ServedDatabase::BaseIsNewest(const PageCommit& commit) const {
   return base && history_.Find(*base) == history_.counter();
 }
 
-// Not synced: after a crash the base is still not the newest, so the same commit is refused again.
+// Synced only if nothing else would refuse the same commit after a crash: a base that is not the
+// newest stays so.
 Status ServedDatabase::Refuse(const PageCommit& commit, const std::string& why) {
   history_.NoteCommit(commit.replica, {commit.number, Outcome::kRefused, 0, UnixNow()});
   log_->Add(RefusedRecord{commit.replica, commit.number, UnixNow()});
   counts_.conflicts++;
+  if (BaseIsNewest(commit)) {
+    Status noted = log_->Write();
+    if (!noted.ok() && log_->broken()) Fail(noted);
+    if (!noted.ok()) return Status(Code::kOutcomeUnknown, noted.text());
+  }
   return Status(Code::kConflict, why);
 }
 
