@@ -34,10 +34,10 @@ struct CurlFunctions {
 #undef TURSO_CURL_MEMBER
 };
 
-// Null if there is no libcurl, or one that is too old; CurlProblem() then says which and what to
-// install. Any thread.
+// Null if there is no libcurl, or one that is too old, or no memory for it; CurlProblem() then says
+// which and what to install. What failed is tried again by the next call. Any thread.
 const CurlFunctions* LoadCurl();
-const std::string& CurlProblem();
+std::string CurlProblem();
 
 }  // namespace turso
 

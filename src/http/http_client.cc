@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <vector>
 
 #include "src/base/fork_gate.h"
@@ -63,17 +64,18 @@ class QuietSignals {
   sigset_t before_;
 };
 
-std::string HostOf(const std::string& url) {
-  std::string host;
-  if (CURLU* parts = curl_url()) {
-    char* text = nullptr;
-    if (curl_url_set(parts, CURLUPART_URL, url.c_str(), 0) == CURLUE_OK &&
-        curl_url_get(parts, CURLUPART_HOST, &text, 0) == CURLUE_OK) {
-      host = text;
-    }
-    curl_free(text);
-    curl_url_cleanup(parts);
-  }
+// Empty for no URL; nothing if there is no memory for it.
+std::optional<std::string> HostOf(const std::string& url) {
+  CURLU* parts = curl_url();
+  if (parts == nullptr) return std::nullopt;
+  char* text = nullptr;
+  CURLUcode code = curl_url_set(parts, CURLUPART_URL, url.c_str(), 0);
+  if (code == CURLUE_OK) code = curl_url_get(parts, CURLUPART_HOST, &text, 0);
+  std::optional<std::string> host;
+  if (code == CURLUE_OK) host = text;
+  if (code != CURLUE_OK && code != CURLUE_OUT_OF_MEMORY) host = "";
+  curl_free(text);
+  curl_url_cleanup(parts);
   return host;
 }
 
@@ -106,6 +108,7 @@ class HttpClient::Transfer {
 
   CURLM* multi() const { return multi_; }
   bool InOtherProcess() const { return getpid() != process_; }
+  bool usable() const { return multi_ != nullptr && easy_ != nullptr; }
   bool under_way() const { return request_ != nullptr; }
 
   void Begin(const HttpRequest& request, Duration timeout);
@@ -129,6 +132,7 @@ class HttpClient::Transfer {
 
   Status SetOptions(const HttpRequest& request, Duration timeout);
   bool HasDeadConnection() const;
+  bool AddHeader(const std::string& line);
   void Start();
   bool ShouldRepeat() const;
   Status WaitUntilDone(const Patience& patience);
@@ -153,13 +157,14 @@ class HttpClient::Transfer {
   bool repeated_ = false;
   bool repeat_refused_ = false;
   bool body_too_long_ = false;
+  bool no_memory_for_body_ = false;
   CURLcode result_ = CURLE_OK;
 };
 
 HttpClient::Transfer::Transfer() {
   multi_ = curl_multi_init();
   easy_ = curl_easy_init();
-  if (!multi_ || !easy_) return;
+  if (!usable()) return;
   curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, 1L);
   curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy_, CURLOPT_ERRORBUFFER, detail_);
@@ -193,8 +198,8 @@ HttpClient::Transfer::Transfer() {
 }
 
 HttpClient::Transfer::~Transfer() {
-  QuietSignals quiet;
   End();
+  QuietSignals quiet;
   curl_easy_cleanup(easy_);
   curl_multi_cleanup(multi_);
   curl_slist_free_all(headers_);
@@ -231,32 +236,41 @@ size_t HttpClient::Transfer::TakeBody(char* bytes, size_t size, size_t count, vo
     transfer->body_too_long_ = true;
     return 0;
   }
-  if (body.empty()) {
-    curl_off_t announced = -1;
-    curl_easy_getinfo(transfer->easy_, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced);
-    if (announced > 0) {
-      body.reserve(
-          std::min({static_cast<size_t>(announced), transfer->request_->answer_max, kReserveMax}));
+  // Nothing may be thrown through libcurl: it would take its handles for still being in here.
+  try {
+    if (body.empty()) {
+      curl_off_t announced = -1;
+      curl_easy_getinfo(transfer->easy_, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced);
+      if (announced > 0) {
+        body.reserve(std::min(
+            {static_cast<size_t>(announced), transfer->request_->answer_max, kReserveMax}));
+      }
     }
+    body.append(bytes, length);
+  } catch (const std::bad_alloc&) {
+    transfer->no_memory_for_body_ = true;
+    return 0;
   }
-  body.append(bytes, length);
   return length;
 }
 
 Status HttpClient::Transfer::SetOptions(const HttpRequest& request, Duration timeout) {
-  if (!multi_ || !easy_) return Status(Code::kNoMemory, request.url + ": no memory for libcurl");
+  const Status no_memory(Code::kNoMemory, request.url + ": no memory for libcurl");
   if (request.token.find_first_of("\r\n") != std::string::npos) {
     return Status(Code::kInvalid, request.url + ": the token has a line break in it");
   }
   curl_slist_free_all(headers_);
-  headers_ = curl_slist_append(nullptr, "Expect:");
-  headers_ = curl_slist_append(headers_, ("Content-Type: " + request.content_type).c_str());
-  if (!request.token.empty()) {
-    headers_ = curl_slist_append(headers_, ("Authorization: Bearer " + request.token).c_str());
+  headers_ = nullptr;
+  if (!AddHeader("Expect:") || !AddHeader("Content-Type: " + request.content_type) ||
+      (!request.token.empty() && !AddHeader("Authorization: Bearer " + request.token))) {
+    return no_memory;
+  }
+  const std::optional<std::string> host = HostOf(request.url);
+  if (!host || curl_easy_setopt(easy_, CURLOPT_URL, request.url.c_str()) != CURLE_OK ||
+      curl_easy_setopt(easy_, CURLOPT_PROXY, IsLoopback(*host) ? "" : nullptr) != CURLE_OK) {
+    return no_memory;
   }
   curl_easy_setopt(easy_, CURLOPT_HTTPHEADER, headers_);
-  curl_easy_setopt(easy_, CURLOPT_URL, request.url.c_str());
-  curl_easy_setopt(easy_, CURLOPT_PROXY, IsLoopback(HostOf(request.url)) ? "" : nullptr);
   curl_easy_setopt(easy_, CURLOPT_POST, 1L);
   curl_easy_setopt(easy_, CURLOPT_POSTFIELDS, request.body.data());
   curl_easy_setopt(easy_, CURLOPT_POSTFIELDSIZE_LARGE,
@@ -276,12 +290,18 @@ bool HttpClient::Transfer::HasDeadConnection() const {
   });
 }
 
+bool HttpClient::Transfer::AddHeader(const std::string& line) {
+  curl_slist* longer = curl_slist_append(headers_, line.c_str());
+  if (longer != nullptr) headers_ = longer;
+  return longer != nullptr;
+}
+
 void HttpClient::Transfer::Begin(const HttpRequest& request, Duration timeout) {
-  assert(!request_);
-  request_ = &request;
+  End();  // One whose caller ran out of memory before it could finish it.
   repeated_ = false;
   repeat_refused_ = false;
   begin_status_ = SetOptions(request, timeout);
+  request_ = &request;
   if (!begin_status_.ok()) return;
   curl_easy_setopt(easy_, CURLOPT_FRESH_CONNECT, HasDeadConnection() ? 1L : 0L);
   Start();
@@ -292,6 +312,7 @@ void HttpClient::Transfer::Start() {
   if (attached_) curl_multi_remove_handle(multi_, easy_);
   body_.clear();
   body_too_long_ = false;
+  no_memory_for_body_ = false;
   done_ = false;
   detail_[0] = 0;
   attached_ = curl_multi_add_handle(multi_, easy_) == CURLM_OK;
@@ -300,6 +321,7 @@ void HttpClient::Transfer::Start() {
 }
 
 void HttpClient::Transfer::End() {
+  QuietSignals quiet;
   if (attached_) curl_multi_remove_handle(multi_, easy_);
   attached_ = false;
   request_ = nullptr;
@@ -402,6 +424,7 @@ Status HttpClient::Transfer::Failure() const {
     return Status(Code::kCorrupt, url + ": the answer is longer than " +
                                       std::to_string(request_->answer_max) + " bytes");
   }
+  if (no_memory_for_body_) return Status(Code::kNoMemory, url + ": no memory for the answer");
   if (repeat_refused_) {
     return Status(Code::kUnavailable, url + ": the connection broke before an answer came");
   }
@@ -464,6 +487,10 @@ HttpOutcome HttpClient::Transfer::Outcome(Status status) const {
 
 HttpOutcome HttpClient::Transfer::Finish(const Patience& patience) {
   assert(request_);
+  struct Ending {
+    Transfer* transfer;
+    ~Ending() { transfer->End(); }
+  } ending{this};
   Status status = begin_status_;
   while (status.ok()) {
     status = WaitUntilDone(patience);
@@ -480,8 +507,6 @@ HttpOutcome HttpClient::Transfer::Finish(const Patience& patience) {
   HttpOutcome outcome = Outcome(std::move(status));
   outcome.answer.body = std::move(body_);
   body_.clear();
-  QuietSignals quiet;
-  End();
   return outcome;
 }
 
@@ -513,7 +538,9 @@ HttpClient::~HttpClient() {
 void HttpClient::Begin(const HttpRequest& request, Duration timeout) {
   if (!LoadCurl()) return;
   if (!transfer_) {
-    transfer_ = std::make_unique<Transfer>();
+    auto transfer = std::make_unique<Transfer>();
+    if (!transfer->usable()) return;
+    transfer_ = std::move(transfer);
     wakeable_.store(transfer_->multi());
   }
   if (transfer_->InOtherProcess()) return;
@@ -527,7 +554,9 @@ void HttpClient::Advance() {
 HttpOutcome HttpClient::Finish(const Patience& patience) {
   if (!transfer_) {
     HttpOutcome without;
-    without.status = Status(Code::kUnavailable, CurlProblem());
+    const std::string problem = CurlProblem();
+    without.status = problem.empty() ? Status(Code::kNoMemory, "no memory for libcurl")
+                                     : Status(Code::kUnavailable, problem);
     return without;
   }
   if (transfer_->InOtherProcess()) {
@@ -543,7 +572,6 @@ HttpOutcome HttpClient::Finish(const Patience& patience) {
 
 void HttpClient::Abandon() {
   if (!transfer_ || transfer_->InOtherProcess() || !transfer_->under_way()) return;
-  QuietSignals quiet;
   transfer_->End();
 }
 
