@@ -12,16 +12,18 @@ constexpr size_t kChunkBytes = 1 << 20;
 }  // namespace
 
 uint8_t* PageSet::Slot(PageNo page) {
-  auto [it, added] = pages_.try_emplace(page, nullptr);
-  if (!added) return it->second;
+  auto next = pages_.lower_bound(page);
+  if (next != pages_.end() && next->first == page) return next->second;
   size_t pages_per_chunk = chunks_.size() <= 4 ? 1 : kChunkBytes / page_size_;
   if (chunks_.empty() || used_in_chunk_ >= pages_per_chunk) {
     size_t pages = chunks_.size() < 4 ? 1 : kChunkBytes / page_size_;
-    chunks_.emplace_back(new uint8_t[pages * page_size_]);
+    chunks_.push_back(std::make_unique_for_overwrite<uint8_t[]>(pages * page_size_));
     used_in_chunk_ = 0;
   }
-  it->second = chunks_.back().get() + used_in_chunk_++ * page_size_;
-  return it->second;
+  uint8_t* slot = chunks_.back().get() + used_in_chunk_ * page_size_;
+  pages_.emplace_hint(next, page, slot);
+  used_in_chunk_++;
+  return slot;
 }
 
 void PageSet::Put(PageNo page, const uint8_t* image) { std::memcpy(Slot(page), image, page_size_); }
