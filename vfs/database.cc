@@ -132,7 +132,7 @@ DatabaseUse::~DatabaseUse() {
   std::lock_guard lock(place->mutex);
   if (place->database != database_ || --place->uses > 0) return;
   database_->replica->Stop();
-  EmptyLog(database_);
+  if (checkpoint_wanted_) EmptyLog(database_);
   std::lock_guard registry_lock(GlobalRegistry()->mutex);
   place->database.reset();
 }

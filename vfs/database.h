@@ -49,10 +49,13 @@ class DatabaseUse {
   Database& operator*() const { return *database_; }
   Database* operator->() const { return database_.get(); }
   bool counted() const { return counted_; }
+  // If this turns out to be the last use, the log is brought into the database file.
+  void set_checkpoint_wanted() { checkpoint_wanted_ = true; }
 
  private:
   std::shared_ptr<Database> database_;
   bool counted_;
+  bool checkpoint_wanted_ = false;
 };
 
 // The database that RegisterGate named, or null.

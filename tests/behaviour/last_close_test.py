@@ -1,11 +1,14 @@
 """After the last close a replica's file is whole by itself, as after SQLite's own: whoever copies it or looks into it
 then gets what was committed, without the log."""
 
+import ctypes
 import os
 import shutil
 import sqlite3
 
-from harness import BehaviourTest, main
+from harness import BehaviourTest, libsqlite3, main
+
+NO_CKPT_ON_CLOSE = 1006  # SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE
 
 
 class LastClose(BehaviourTest):
@@ -33,6 +36,15 @@ class LastClose(BehaviourTest):
         second.close()
         self.assertEqual(os.path.getsize(self.app.path + "-wal"), 0)
         self.assertEqual(self.rows_in_a_copy_of_the_file_alone(), 2)
+
+    def test_a_connection_that_is_told_to_leave_the_log_leaves_it(self):
+        db = self.app.connect()
+        handle = ctypes.c_void_p.from_address(id(db) + object.__basicsize__)  # The sqlite3* is its first member.
+        result = libsqlite3.sqlite3_db_config(handle, NO_CKPT_ON_CLOSE, 1, None)
+        self.assertEqual(result, sqlite3.SQLITE_OK)
+        db.execute("CREATE TABLE t(a)")
+        db.close()
+        self.assertGreater(os.path.getsize(self.app.path + "-wal"), 0)
 
     def test_another_process_keeps_its_snapshot_and_its_log(self):
         db = self.app.connect()
