@@ -39,9 +39,9 @@ class Phase:
     """A kind of round: how many processes and threads each replica has, what is done to them, and which codes may
     come of it."""
 
-    def __init__(self, name, shape, faults=(), codes=BUSY, kill_rate=0.0):
+    def __init__(self, name, shape, faults=(), codes=BUSY, kill_rate=0.0, stop_rate=0.0):
         self.name, self.shape, self.faults = name, shape, list(faults)
-        self.codes, self.kill_rate = codes, kill_rate
+        self.codes, self.kill_rate, self.stop_rate = codes, kill_rate, stop_rate
         self.needs_proxy = not set(NETWORK).isdisjoint(faults)
 
 
@@ -58,10 +58,11 @@ PHASES = [
     Phase("calm", even(2, 2)),
     Phase("8 processes of 8 threads", crowd, ["kill_application"], kill_rate=0.002),
     Phase("kills of applications", even(3, 2), KILLS, BUSY, kill_rate=0.01),
+    Phase("leases that end", even(2, 2), ["stop_application"], BUSY, stop_rate=0.02),
     Phase("kills of the primary", even(2, 2), PRIMARY, UNWELL),
     Phase("bad network", even(2, 2), NETWORK, UNWELL),
     Phase("no space", even(2, 2), ["no_space", "kill_application"], FULL),
-    Phase("all at once", even(3, 2), KILLS + PRIMARY + NETWORK + ["no_space"], FULL, 0.003),
+    Phase("all at once", even(3, 2), KILLS + PRIMARY + NETWORK + ["no_space"], FULL, 0.003, 0.002),
 ]
 
 
@@ -107,6 +108,7 @@ class Soak:
         self.sentences = []
         self.primary = harness.Primary(self.directory / "primary")
         self.networks, self.groups = [], []
+        self.sql_clients = None  # A Group without a replica, behind the others.
         self.board_slots = 64
 
     def count(self, kind, times=1):
@@ -125,13 +127,23 @@ class Soak:
             directory = self.directory / f"replica{number}"
             directory.mkdir()
             replica = harness.Replica(directory / "app.db", network.url(), timeout="3s")
-            board = boards.Board(self.directory / f"board{number}", self.board_slots)
+            board = boards.Board(self.board_path(number), self.board_slots)
             self.groups.append(Group(replica, board))
+        board = boards.Board(self.board_path(self.options.replicas), self.board_slots)
+        self.sql_clients = Group(None, board)
         with self.open(self.groups[0]) as db:
-            every = [n for number in range(self.options.replicas) for n in self.names(number)]
-            schema.make(db, every)
+            schema.make(db, [name for names in self.all_names() for name in names])
         for group in self.groups[1:]:
             self.open(group).close()
+
+    def everybody(self):
+        return [*self.groups, self.sql_clients]
+
+    def board_path(self, number):
+        return str(self.directory / f"board{number}")
+
+    def all_names(self):
+        return [self.names(number) for number in range(self.options.replicas + 1)]
 
     def open(self, group):
         return Checker(self.directory, group.replica)
@@ -155,7 +167,7 @@ class Soak:
         return True
 
     def tear_down(self):
-        for group in self.groups:
+        for group in filter(None, self.everybody()):
             for process in group.processes:
                 if process.poll() is None:
                     process.kill()
@@ -172,6 +184,9 @@ class Soak:
         before = dict(self.counts)
         for number, shape in enumerate(phase.shape(self.options.replicas)):
             self.prepare(number, *shape)
+        self.sql_clients.board.tell(boards.RUN)
+        self.sql_clients.threads = 1
+        self.sql_clients.processes = [self.start_worker(self.sql_clients, 0)]
         judged = Round()
         faults = Faults(self, phase.faults)
         faults.run(time.monotonic() + length / 2)
@@ -212,28 +227,31 @@ class Soak:
             group.processes.append(self.start_worker(group, place))
 
     def start_worker(self, group, place):
-        number = self.groups.index(group)
+        number = self.everybody().index(group)
+        is_sql = group is self.sql_clients
         slots = group.slots(place)
         names = self.names(number)
         self.started += 1
         settings = {
-            "uri": group.replica.uri(),
+            "uri": self.primary.url() if is_sql else group.replica.uri(),
             "replica": number,
-            "boards": [str(self.directory / f"board{n}") for n in range(len(self.groups))],
+            "boards": [self.board_path(n) for n in range(len(self.everybody()))],
             "board_slots": self.board_slots,
-            "board_names": [self.names(n) for n in range(len(self.groups))],
+            "board_names": self.all_names(),
             "slots": slots,
             "names": [names[slot] for slot in slots],
             "notes": str(self.directory / f"round{self.round}-{self.started:06}"),
             "round": self.round,
             "seed": f"{self.options.seed}/{self.started}",
             "kill_rate": self.phase.kill_rate,
+            "stop_rate": self.phase.stop_rate,
             "is_strict": group.is_strict,
             "codes": sorted(self.phase.codes),
         }
+        program = HERE / ("soak_sql_client.py" if is_sql else "soak_worker.py")
         with open(self.directory / f"worker{self.started}.output", "wb") as output:
             return subprocess.Popen(
-                harness.dies_with_us([harness.PYTHON, HERE / "soak_worker.py", json.dumps(settings)]),
+                harness.dies_with_us([harness.PYTHON, program, json.dumps(settings)]),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -241,7 +259,7 @@ class Soak:
 
     def look_after_workers(self):
         """Starts anew who died."""
-        for group in self.groups:
+        for group in self.everybody():
             for place, process in enumerate(group.processes):
                 code = process.poll()
                 if code is None:
@@ -250,14 +268,14 @@ class Soak:
                     self.count("processes killed")
                 else:
                     self.total.violations += 1
-                    print(f"  FOUND: a worker of replica {self.groups.index(group)} ended with {code}")
+                    print(f"  FOUND: a worker of group {self.everybody().index(group)} ended with {code}")
                 group.processes[place] = self.start_worker(group, place)
 
     def end_workers(self):
-        for group in self.groups:
+        for group in self.everybody():
             group.board.tell(boards.QUIT)
         deadline = time.monotonic() + 60
-        for group in self.groups:
+        for group in self.everybody():
             for process in group.processes:
                 try:
                     code = process.wait(max(0.1, deadline - time.monotonic()))
@@ -286,18 +304,18 @@ class Soak:
 
     def compare_while_open(self, judged):
         """The processes do nothing for a moment, and have their connections open."""
-        for group in self.groups:
+        for group in self.everybody():
             group.board.tell(boards.PAUSE)
         deadline = time.monotonic() + 60
-        while not all(group.is_idle() for group in self.groups):
+        while not all(group.is_idle() for group in self.everybody()):
             if time.monotonic() > deadline:
-                judged.say("violations", "somebody does not come to an end")
-                for process in [p for group in self.groups for p in group.processes]:
+                judged.say("violations", "somebody does not come to rest")
+                for process in [p for group in self.everybody() for p in group.processes]:
                     show_stacks(process.pid)
                 break
             time.sleep(0.02)
         self.compare_all(judged)
-        for group in self.groups:
+        for group in self.everybody():
             group.board.tell(boards.RUN)
 
     def compare_all(self, judged):
@@ -349,6 +367,7 @@ class Soak:
         print(f"acknowledged      {total.acknowledged}")
         print(f"refused at commit {total.failed_at_commit}")
         print(f"refused by code   {total.refused}")
+        print(f"outslept a lease  {total.outslept}")
         print(f"outcome unknown   {total.unknown_committed} committed, {total.unknown_not} not")
         for kind, times in sorted(self.counts.items()):
             print(f"{times:7} {kind}")

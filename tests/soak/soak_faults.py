@@ -108,7 +108,7 @@ class Faults:
     def heal(self):
         for network in self.soak.networks:
             network.heal()
-        for group in self.soak.groups:
+        for group in self.soak.everybody():
             for process in group.processes:
                 signal_to(process, signal.SIGCONT)
         if self.soak.primary.process is None:
@@ -116,7 +116,7 @@ class Faults:
         self.soak.primary.resume()
 
     def any_process(self):
-        group = self.random.choice(self.soak.groups)
+        group = self.random.choice(self.soak.everybody())
         alive = [process for process in group.processes if process.poll() is None]
         return self.random.choice(alive) if alive else None
 

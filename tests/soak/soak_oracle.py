@@ -19,6 +19,7 @@ class Tally:
     acknowledged: int = 0
     failed_at_commit: int = 0
     refused: dict = field(default_factory=dict)  # By code, before or at the commit.
+    outslept: int = 0  # Its process was stopped in it for longer than a lease lasts.
     unknown_committed: int = 0
     unknown_not: int = 0
     lost: int = 0
@@ -56,6 +57,8 @@ class Round:
                     self._tried(pending, *rest)
                 elif kind == "end":
                     self._ended(pending, *rest)
+                elif kind == "stopped":
+                    self.tally.outslept += 1
                 elif kind == "refused":
                     self.tally.refused[rest[0]] = self.tally.refused.get(rest[0], 0) + 1
                 else:

@@ -9,6 +9,7 @@ import os
 import pathlib
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -30,6 +31,7 @@ class Settings:
     names       of those slots, all over the soak
     notes       the beginning of our notebooks' names
     kill_rate   of commits in which we kill ourselves
+    stop_rate   of commits before which we stop for longer than a lease lasts
     codes       that may come
     is_strict   whether every read is as new as the primary
     """
@@ -152,6 +154,8 @@ class Worker:
     def commit(self, kind, operations=(), sql="COMMIT", parameters=()):
         if self.random.random() < self.settings.kill_rate:
             self.die_soon()
+        if self.random.random() < self.settings.stop_rate:
+            self.outsleep_the_lease()
         self.notes.note("try", self.name, self.number, kind, operations)
         try:
             self.db.execute(sql, parameters)
@@ -172,6 +176,12 @@ class Worker:
             os.kill(os.getpid(), signal.SIGKILL)
 
         threading.Thread(target=die, daemon=True).start()
+
+    def outsleep_the_lease(self):
+        """The whole process stops in the middle of the transaction, and others write meanwhile."""
+        self.notes.note("stopped")
+        subprocess.Popen(["/bin/sh", "-c", f"sleep 3; kill -CONT {os.getpid()}"])
+        os.kill(os.getpid(), signal.SIGSTOP)
 
     def transfer(self):
         self.begin()
