@@ -23,7 +23,7 @@ import soak_schema as schema  # noqa: E402
 from soak_faults import Faults, Network  # noqa: E402
 from soak_oracle import Round, Tally  # noqa: E402
 
-BUSY = {sqlite3.SQLITE_BUSY}  # And all of its kind.
+BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT}  # And all of their kind.
 # What a writer may be told when the network or the primary are not well.
 UNWELL = BUSY | {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 FULL = UNWELL | {sqlite3.SQLITE_FULL}

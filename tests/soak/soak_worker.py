@@ -4,6 +4,7 @@
 
 It ends when its board says so, or when it is killed, which it does to itself now and then in the middle of a commit."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -115,6 +116,7 @@ class Worker:
             (8, self.big),
             (8, self.savepoints),
             (5, self.rolled_back),
+            (3, self.interrupted),
             (20, self.read),
             (6, self.read_after_sync),
             (3, self.checkpoint),
@@ -267,6 +269,17 @@ class Worker:
         self.begin()
         self.lose(self.random.choice([1, 200]))
         self.db.execute("ROLLBACK")
+
+    def interrupted(self):
+        """By another thread, in a big transaction, in its commit, or too late: then it hits what comes next."""
+        db = self.db
+
+        def interrupt():
+            with contextlib.suppress(sqlite3.Error):  # It may be closed by then.
+                db.interrupt()
+
+        threading.Timer(self.random.random() * 0.05, interrupt).start()
+        self.big()
 
     def change_schema(self):
         self.begin()
