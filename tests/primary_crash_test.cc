@@ -303,6 +303,45 @@ TEST_F(PrimaryCrash, AnswersAFailedCommitAsTheNextStartFindsIt) {
   EXPECT_GE(outcomes[2], 3);
 }
 
+// The frames were written and not synced when the server was killed. The machine lives, so the next
+// start finds them and says that the commit happened: only then may they no longer get lost.
+TEST_F(PrimaryCrash, SyncsTheFramesThatADeadServerWroteBeforeItAnswersForThem) {
+  Make(live_);
+  std::string crashed;
+  FaultHook() = [&](const char* point) {
+    if (crashed.empty() && std::string(point) == "wal:sync" && replica_.number() == 2) {
+      crashed = directory_.File("crashed");
+      Copy(live_, crashed);
+    }
+    return OkStatus();
+  };
+  database_ = host_.MustOpen(path_);
+  ASSERT_TRUE(replica_.Pull(database_.get()).ok());
+  ASSERT_TRUE(replica_.Commit(database_.get(), "CREATE TABLE t(v)").ok());
+  ASSERT_TRUE(replica_.Commit(database_.get(), "INSERT INTO t VALUES (1)").ok());
+  ASSERT_FALSE(crashed.empty());
+  database_.reset();
+  std::vector<std::string> points;
+  bool fails = true;
+  FaultHook() = [&](const char* point) {
+    const std::string name = point;
+    if (name != "wal:barrier") points.push_back(name);
+    return fails && name == "wal:sync" ? Status(Code::kIo, "failed by the test") : OkStatus();
+  };
+  EXPECT_EQ(host_.Open(crashed + "/app.db").status().code(), Code::kIo);
+  fails = false;
+  points.clear();
+  database_ = host_.MustOpen(crashed + "/app.db");
+  ASSERT_GE(points.size(), 2u);
+  EXPECT_EQ(points[0], "wal:sync");
+  EXPECT_EQ(points[1], "log:write");
+  EXPECT_EQ(database_->Settle(replica_.id(), 2)->outcome, Outcome::kCommitted);
+  MemoryReplica fresh(2);
+  ASSERT_TRUE(fresh.Pull(database_.get()).ok());
+  EXPECT_EQ(fresh.Text("SELECT count(*) FROM t"), "1");
+  database_.reset();
+}
+
 TEST_F(PrimaryCrash, IsOutOfServiceAfterAFailureOfUnknownOutcome) {
   Make(live_);
   bool armed = false;

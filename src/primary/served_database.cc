@@ -118,6 +118,7 @@ Status ServedDatabase::TakeForeignChange(const WalIndexHeader& header) {
   } else {
     found.every_page = true;
   }
+  if (header.frames > 0) TURSO_RETURN_IF_ERROR(files_->SyncWal());  // (D1)
   TURSO_RETURN_IF_ERROR(LogCommit(found));
   Publish(found, header);
   return OkStatus();

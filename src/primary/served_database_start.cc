@@ -255,6 +255,9 @@ Status ServedDatabase::StartFrom(LogTail* tail, const Evidence& found,
   records.push_back(EpochRecord{*epoch, history_.counter(), started_at_});
   point_ = point;
   restart_follows_ = false;
+  // (D1) What is found to have happened may never have reached the disk: who wrote it died before
+  // the sync. From here on it is answered for.
+  TURSO_RETURN_IF_ERROR(header.frames > 0 ? files_->SyncWal() : files_->SyncDatabase());
   return log_->Write(records);
 }
 
