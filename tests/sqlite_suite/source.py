@@ -24,8 +24,7 @@ class SuiteError(Exception):
 
 
 def directory():
-    build = os.environ.get("TURSO_BUILD_DIR")
-    return (pathlib.Path(build) if build else ROOT / "build").resolve() / "sqlite-suite"
+    return ROOT / "build" / "sqlite-suite"
 
 
 @contextlib.contextmanager
@@ -101,9 +100,16 @@ def fetch():
         log = place / "fetch.log"
         log.unlink(missing_ok=True)
         environment = dict(os.environ, APT_CONFIG=str(_private_sources(apt)), LC_ALL="C.UTF-8")
-        version = installed_version()
         _run(["apt-get", "-q", "update"], log, env=environment)
-        _run(["apt-get", "-q", "source", "--download-only", f"sqlite3={version}"], log, env=environment, cwd=apt)
+        # The archive may have gone on since the library was installed.
+        for package in (f"sqlite3={installed_version()}", "sqlite3"):
+            try:
+                _run(["apt-get", "-q", "source", "--download-only", package], log, env=environment, cwd=apt)
+                break
+            except SuiteError as failure:
+                problem = failure
+        else:
+            raise problem
         (package,) = apt.glob("sqlite3_*.dsc")
         _run(["dpkg-source", "--extract", package, apt / "source"], log)
         (apt / "source").rename(place / "source")
