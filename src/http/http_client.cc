@@ -522,6 +522,7 @@ Status HttpClient::Transfer::Rest(Duration duration, const Patience& patience) {
     Duration remaining = end - Instant::Now();
     if (remaining <= Duration::zero()) return OkStatus();
     if (patience.interrupted) remaining = std::min(remaining, kAskInterval);
+    ForkGate::Away away;
     curl_multi_poll(multi_, nullptr, 0, Milliseconds(remaining), nullptr);
   }
 }
