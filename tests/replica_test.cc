@@ -51,15 +51,16 @@ class FakeWorld {
   ~FakeWorld() { SetRemoteOpener(nullptr); }
 
   FakePrimary& primary() { return *primary_; }
-  // The remotes of the replica that was opened last: for its callers, its follower, its lease.
+  // The remotes of the replica that was opened last: for questions, for writes, for its follower,
+  // for its lease.
   FakeRemote& caller() { return *remotes_.at(remotes_.size() - 3); }
   void Disconnect() {
     disconnected_ = true;
-    for (size_t i = remotes_.size() - 3; i < remotes_.size(); i++) remotes_[i]->Disconnect();
+    for (size_t i = remotes_.size() - 4; i < remotes_.size(); i++) remotes_[i]->Disconnect();
   }
   void Reconnect() {
     disconnected_ = false;
-    for (size_t i = remotes_.size() - 3; i < remotes_.size(); i++) remotes_[i]->Reconnect();
+    for (size_t i = remotes_.size() - 4; i < remotes_.size(); i++) remotes_[i]->Reconnect();
   }
   // The primary knows a later number of this replica's, from a copy of it.
   void CopyHasCommitted(const SidecarRecord& record) {
@@ -68,8 +69,12 @@ class FakeWorld {
     EXPECT_TRUE(copy.Settle({record.replica_id, later}, Call{}).ok());
   }
   int CallsOf(const std::string& name) {
-    std::vector<std::string> calls = caller().calls();
-    return static_cast<int>(std::count(calls.begin(), calls.end(), name));
+    int count = 0;
+    for (size_t i = remotes_.size() - 4; i < remotes_.size(); i++) {
+      std::vector<std::string> calls = remotes_[i]->calls();
+      count += static_cast<int>(std::count(calls.begin(), calls.end(), name));
+    }
+    return count;
   }
 
  private:

@@ -19,6 +19,9 @@ constexpr Duration kRetryMax = seconds(2);
 constexpr Duration kLockPatience = seconds(2);
 constexpr uint32_t kLongLog = 1000;  // Frames; as SQLite's own wal_autocheckpoint.
 
+// For WRITE: whoever asks with a deadline does not wait past it for a transaction of this replica.
+Duration PatienceOf(const Call& call) { return std::min(kLockPatience, call.timeout); }
+
 }  // namespace
 
 Status PageCollector::Size(uint32_t page_size, uint32_t db_size) {
@@ -67,12 +70,9 @@ Status ReplicaImpl::WithWriteLock(Duration patience, const std::function<Status(
   for (;;) {
     bool must_recover = false;
     {
-      std::unique_lock lock(apply_mutex_, std::defer_lock);
-      {
-        ForkGate::Away away;  // Whoever has it may be waiting for the primary.
-        lock.lock();
-      }
-      Result<WriteLock> state = TryWriteLock();
+      // Whoever has it may be waiting for the primary.
+      std::unique_lock lock(apply_mutex_, std::try_to_lock);
+      Result<WriteLock> state = lock.owns_lock() ? TryWriteLock() : WriteLock::kBusy;
       if (!state.ok()) return state.status();
       if (*state == WriteLock::kHeld) {
         Status done = body(apply_files_.get());
@@ -116,7 +116,7 @@ Result<WalIndexHeader> ReplicaImpl::OwnHeader() {
 
 // Where to pull from. Usually the record says; if the log is in another state, that is cleared up
 // under WRITE.
-Result<Revision> ReplicaImpl::KnownRevision(SharedRemote remote, const Call& call) {
+Result<Revision> ReplicaImpl::KnownRevision(Remote* remote, const Call& call) {
   Result<WalIndexHeader> header = OwnHeader();
   if (!header.ok()) return header.status();
   Result<SidecarRecord> record = sidecar_->Read();
@@ -126,9 +126,8 @@ Result<Revision> ReplicaImpl::KnownRevision(SharedRemote remote, const Call& cal
     return record->current;
   }
   Revision current;
-  TURSO_RETURN_IF_ERROR(WithWriteLock(kLockPatience, [&](WalFiles* files) {
-    auto turn = remote.Take();
-    Result<SidecarRecord> standing = Stand(files, remote.remote, call);
+  TURSO_RETURN_IF_ERROR(WithWriteLock(PatienceOf(call), [&](WalFiles* files) {
+    Result<SidecarRecord> standing = Stand(files, remote, call);
     if (!standing.ok()) return standing.status();
     current = standing->current;
     return OkStatus();
@@ -136,8 +135,9 @@ Result<Revision> ReplicaImpl::KnownRevision(SharedRemote remote, const Call& cal
   return current;
 }
 
-Status ReplicaImpl::ApplyPulled(PageSet* pages, const Revision& since, const Revision& target) {
-  return WithWriteLock(kLockPatience, [&](WalFiles* files) {
+Status ReplicaImpl::ApplyPulled(PageSet* pages, const Revision& since, const Revision& target,
+                                Duration patience) {
+  return WithWriteLock(patience, [&](WalFiles* files) {
     Result<WalIndexHeader> header = Header(files);
     if (!header.ok()) return header.status();
     Result<std::optional<SidecarRecord>> record = StandAlone(files, *header);
@@ -150,28 +150,22 @@ Status ReplicaImpl::ApplyPulled(PageSet* pages, const Revision& since, const Rev
   });
 }
 
-Result<Revision> ReplicaImpl::PullAndApply(SharedRemote remote, Duration wait, const Call& call) {
+Result<Revision> ReplicaImpl::PullAndApply(Remote* remote, Duration wait, const Call& call) {
   Result<Revision> since = KnownRevision(remote, call);
   if (!since.ok()) return since.status();
   PageCollector news;
   const Instant asked = Instant::Now();
-  Result<Revision> reached = Status(Code::kBusy, "");
-  {
-    auto turn = remote.Take();
-    reached = remote.remote->Pull(*since, wait, &news, call);
-  }
+  Result<Revision> reached = remote->Pull(*since, wait, &news, call);
   if (!reached.ok() && reached.status().code() == Code::kConflict) {
     // The primary does not know our revision: it is another history. Compare page by page.
     Revision current;
-    TURSO_RETURN_IF_ERROR(WithWriteLock(kLockPatience, [&](WalFiles* files) {
+    TURSO_RETURN_IF_ERROR(WithWriteLock(PatienceOf(call), [&](WalFiles* files) {
       Result<WalIndexHeader> header = Header(files);
       if (!header.ok()) return header.status();
-      auto turn = remote.Take();
-      Result<SidecarRecord> record = Stand(files, remote.remote, call);
+      Result<SidecarRecord> record = Stand(files, remote, call);
       if (!record.ok()) return record.status();
       Status repaired = OkStatus();
-      if (record->current == *since)
-        repaired = Repair(files, *header, &*record, remote.remote, call);
+      if (record->current == *since) repaired = Repair(files, *header, &*record, remote, call);
       current = record->current;
       return repaired;
     }));
@@ -187,7 +181,7 @@ Result<Revision> ReplicaImpl::PullAndApply(SharedRemote remote, Duration wait, c
       return Status(Code::kBusy, path_ + ": the replica is not where its primary takes it to be");
   }
   if (!(*reached == *since)) {
-    TURSO_RETURN_IF_ERROR(ApplyPulled(&news.pages(), *since, *reached));
+    TURSO_RETURN_IF_ERROR(ApplyPulled(&news.pages(), *since, *reached, PatienceOf(call)));
   }
   // Nothing new by the end of the wait: the primary had nothing newer until then.
   const bool waited = *reached == *since && Instant::Now() - asked >= wait;
@@ -200,27 +194,6 @@ void ReplicaImpl::NoteCurrent(Instant when) {
   std::atomic<int64_t>& contact = sidecar_->shared().last_contact;
   int64_t before = contact.load();
   while (before < when.nanoseconds && !contact.compare_exchange_weak(before, when.nanoseconds)) {
-  }
-}
-
-Result<Revision> ReplicaImpl::Sync(const Interrupted& interrupted) {
-  return SyncWithin(options_.timeout, interrupted);
-}
-
-Result<Revision> ReplicaImpl::SyncWithin(Duration timeout, const Interrupted& interrupted) {
-  Call call = CallWith(interrupted);
-  call.timeout = std::clamp<Duration>(timeout, milliseconds(1), call.timeout);
-  if (abandoned_)
-    return Status(Code::kInvalid, path_ + ": the replica was open at a fork(); it is the parent's");
-  for (int turn = 0;; turn++) {
-    Result<Revision> reached = PullAndApply({caller_.get(), &caller_mutex_}, Duration{}, call);
-    if (reached.ok()) NoteReached();
-    if (!reached.ok() && (reached.status().code() != Code::kBusy || turn == 4))
-      Note(reached.status());
-    if (reached.ok() || reached.status().code() != Code::kBusy || turn == 4) {
-      if (reached.ok()) CheckpointIfLong();
-      return reached;
-    }
   }
 }
 
@@ -242,7 +215,7 @@ Duration ReplicaImpl::FollowOnce(Remote* remote) {
   const std::optional<Duration> lag = Lag();
   const bool wait = follow && lag.has_value() && *lag < kFollowWait / 2;
   Result<Revision> reached =
-      PullAndApply({remote, nullptr}, wait ? kFollowWait : Duration{}, CallWith(nullptr));
+      PullAndApply(remote, wait ? kFollowWait : Duration{}, CallWith(nullptr));
   if (reached.ok()) {
     NoteReached();
     CheckpointIfLong();
@@ -271,26 +244,6 @@ void ReplicaImpl::Follow() {
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, pause, [&] { return Stopping() || pull_wanted_; });
     pull_wanted_ = false;
-  }
-}
-
-Status ReplicaImpl::BeforeRead(const Interrupted& interrupted) {
-  const Duration bound = *options_.max_staleness;
-  const Instant start = Instant::Now();
-  const Instant needed{start.nanoseconds - bound.count()};
-  for (;;) {
-    const Instant contact{sidecar_->shared().last_contact.load()};
-    if (contact >= needed && contact.nanoseconds != 0) return OkStatus();
-    Result<Revision> reached = Sync(interrupted);
-    if (reached.ok()) return OkStatus();
-    if (options_.on_stale == OnStale::kServe) return OkStatus();
-    const Status& why = reached.status();
-    const bool over = Instant::Now() - start >= options_.timeout;
-    if (options_.on_stale == OnStale::kError || over || (interrupted && interrupted())) {
-      return Status(why.code() == Code::kBusy ? Code::kUnavailable : why.code(),
-                    path_ + " is older than max_staleness allows: " + why.text());
-    }
-    std::this_thread::sleep_for(milliseconds(50));
   }
 }
 

@@ -15,6 +15,9 @@ namespace turso {
 
 namespace {
 
+// Of a follower, which hears from the primary once a second: then it does not hear.
+constexpr Duration kSilence = seconds(5);
+
 // Who opens the replica through us never removes its log, and it had one from the start. Without
 // it, what the database file holds is nobody's word: the next pull or write compares it with the
 // primary.
@@ -65,7 +68,7 @@ Status ReplicaImpl::Connect() {
   protocol_ = record->protocol;
   Endpoint endpoint{options_.url, options_.token, options_.token_file,
                     options_.protocol == "auto" ? record->protocol : options_.protocol};
-  for (std::unique_ptr<Remote>* remote : {&caller_, &follower_, &keeper_}) {
+  for (std::unique_ptr<Remote>* remote : {&asker_, &caller_, &follower_, &keeper_}) {
     Result<std::unique_ptr<Remote>> opened = OpenRemote(endpoint);
     if (!opened.ok()) return opened.status();
     *remote = *std::move(opened);
@@ -173,7 +176,7 @@ void ReplicaImpl::Note(const Status& status) {
     std::lock_guard lock(mutex_);
     is_new = last_error_ != status.text();
     last_error_ = status.text();
-    if (status.code() == Code::kUnavailable) offline_ = true;
+    if (status.code() == Code::kUnavailable) offline_since_ = Instant::Now();
   }
   // The follower meets the same failure again and again while the primary is away.
   if (is_new) Log(LogLevel::kWarning, status.text());
@@ -181,7 +184,8 @@ void ReplicaImpl::Note(const Status& status) {
 
 void ReplicaImpl::NoteReached() {
   std::lock_guard lock(mutex_);
-  offline_ = false;
+  offline_since_ = Instant{};
+  hopeless_ = Duration{};
 }
 
 Result<Revision> ReplicaImpl::CurrentRevision() {
@@ -206,40 +210,6 @@ Result<Revision> ReplicaImpl::RevisionAt(const WalPosition& position) {
   }
   return Status(Code::kNotFound,
                 path_ + ": the revision of a snapshot this old is not known any more");
-}
-
-Result<bool> ReplicaImpl::WaitFor(const Revision& revision, Duration timeout,
-                                  const Interrupted& interrupted) {
-  const Instant deadline = Instant::Now() + timeout;
-  Revision compared;
-  for (;;) {
-    Result<Revision> current = CurrentRevision();
-    if (!current.ok() && current.status().code() != Code::kNotFound) return current.status();
-    if (current.ok() && *current == revision) return true;
-    if (current.ok() && !(*current == compared)) {
-      compared = *current;
-      Call call = CallWith(interrupted);
-      call.timeout = std::clamp<Duration>(deadline - Instant::Now(), milliseconds(1), call.timeout);
-      std::lock_guard lock(caller_mutex_);
-      Result<Order> order = caller_->Compare(revision, compared, call);
-      if (order.ok() && (*order == Order::kBefore || *order == Order::kEqual)) return true;
-      if (order.ok() && *order == Order::kUnrelated) {
-        return Status(Code::kInvalid, "waiting for revision " + std::string(revision.text()) +
-                                          ": the primary's history does not have it");
-      }
-      if (!order.ok() && order.status().code() == Code::kInvalid) return order.status();
-    }
-    if (Instant::Now() >= deadline) return false;
-    if (interrupted && interrupted())
-      return Status(Code::kInterrupted, "waiting for a revision: interrupted");
-    if (options_.sync == SyncMode::kFollow) {
-      std::this_thread::sleep_for(milliseconds(2));
-    } else {
-      (void)Sync(
-          interrupted);  // Whoever waits wants it; what fails now may go well until the deadline.
-      std::this_thread::sleep_for(milliseconds(20));
-    }
-  }
 }
 
 std::optional<Duration> ReplicaImpl::Lag() {
@@ -278,7 +248,7 @@ ReplicaStatus ReplicaImpl::status() {
     }
   }
   status.pages_present = status.page_count;
-  for (const Remote* remote : {caller_.get(), follower_.get(), keeper_.get()}) {
+  for (const Remote* remote : {asker_.get(), caller_.get(), follower_.get(), keeper_.get()}) {
     status.round_trips += static_cast<int64_t>(remote->traffic().round_trips.load());
     status.bytes_sent += static_cast<int64_t>(remote->traffic().bytes_sent.load());
     status.bytes_received += static_cast<int64_t>(remote->traffic().bytes_received.load());
@@ -294,8 +264,13 @@ ReplicaStatus ReplicaImpl::status() {
   status.last_error = last_error_;
   const bool stale = options_.max_staleness.has_value() &&
                      (status.lag_ms < 0 || milliseconds(status.lag_ms) > *options_.max_staleness);
+  // Another process may have heard the primary since then; or none, and it was for it to do so.
+  const bool failed = offline_since_ != Instant{} && !HeardSince(offline_since_);
+  const bool silent = options_.sync == SyncMode::kFollow && status.lag_ms >= 0 &&
+                      milliseconds(status.lag_ms) > kSilence;
+  const bool offline = failed || silent;
   status.state = shared.unsettled.load() != 0 ? "settling"
-                 : offline_                   ? "offline"
+                 : offline                    ? "offline"
                  : stale                      ? "stale"
                                               : "live";
   return status;

@@ -1,11 +1,13 @@
 // The one Replica there is, in parts: replica.cc (opening, asking), standing.cc (which revision the
 // files show, and what to do when that is not known), write.cc (a write transaction), pull.cc
-// (pages from the primary), lease.cc.
+// (pages from the primary), asking.cc (what is asked with a deadline), lease.cc.
 //
 // Locks, in the order in which they are taken:
 //   WRITE of the wal-index   the sidecar's record and the log may change only under it; it belongs
 //                            to a WalFiles
-//   caller_mutex_            caller_, the connection for whoever calls; over network waits (R6)
+//   asking_                  the turn to use asker_, for questions; over network waits (R6). Taken
+//                            before WRITE, and never by who has it
+//   caller_mutex_            caller_, the connection of write transactions; over network waits (R6)
 //   apply_mutex_             apply_files_, through which WRITE is held for a pull; over a network
 //                            wait only where a commit must be settled or pages compared first
 //   files_mutex_             own_files_, for looking at the wal-index; never over a network wait
@@ -45,13 +47,17 @@ class PageCollector : public PageSink {
 // Whether the record names `current` for this state of the log.
 bool IsAsRecorded(const SidecarRecord& record, const WalPosition& position);
 
-// A Remote and the mutex that serialises its calls; null if it is one thread's own.
-struct SharedRemote {
-  Remote* remote;
-  std::mutex* mutex;
-  std::unique_lock<std::mutex> Take() const {
-    return mutex == nullptr ? std::unique_lock<std::mutex>() : std::unique_lock(*mutex);
-  }
+// Whose turn it is to use a Remote. Unlike a mutex it is waited for no longer than a deadline.
+class Turn {
+ public:
+  // kUnavailable at the deadline, kInterrupted.
+  Status Take(Instant deadline, const Interrupted& interrupted);
+  void End();
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  bool taken_ = false;
 };
 
 class ReplicaImpl : public Replica {
@@ -125,16 +131,27 @@ class ReplicaImpl : public Replica {
   Duration FollowOnce(Remote* remote);
   // Pulls through `remote` what is newer and applies it. kBusy if WRITE was not to be had, or
   // others were faster.
-  Result<Revision> PullAndApply(SharedRemote remote, Duration wait, const Call& call);
-  Result<Revision> SyncWithin(Duration timeout, const Interrupted& interrupted);
-  Status ApplyPulled(PageSet* pages, const Revision& since, const Revision& target);
+  Result<Revision> PullAndApply(Remote* remote, Duration wait, const Call& call);
+  Status ApplyPulled(PageSet* pages, const Revision& since, const Revision& target,
+                     Duration patience);
   enum class WriteLock { kHeld, kBusy, kMustRecover };
   Result<WriteLock> TryWriteLock();
   // Holds WRITE through apply_files_ for `body`; kBusy at the deadline.
   Status WithWriteLock(Duration patience, const std::function<Status(WalFiles*)>& body);
   Result<WalIndexHeader> OwnHeader();
-  Result<Revision> KnownRevision(SharedRemote remote, const Call& call);
+  Result<Revision> KnownRevision(Remote* remote, const Call& call);
   void CheckpointIfLong();
+
+  // asking.cc
+  Result<Revision> SyncUntil(Instant deadline, const Interrupted& interrupted);
+  Result<Revision> PullInTurn(Instant deadline, const Interrupted& interrupted);
+  Result<Order> CompareUntil(const Revision& a, const Revision& b, Instant deadline,
+                             const Interrupted& interrupted);
+  bool HeardSince(Instant time) const;
+  bool IsHopeless();
+  void NoteHopeless();
+  Status CheckNotForked() const;
+  Call CallUntil(Instant deadline, const Interrupted& interrupted) const;
 
   // write.cc
   Status CatchUp(WalFiles* files, HasRead has_read, Write* write, const Interrupted& interrupted);
@@ -173,8 +190,9 @@ class ReplicaImpl : public Replica {
   std::mutex apply_mutex_;
   std::unique_ptr<WalFiles> apply_files_;
 
+  Turn asking_;
   std::mutex caller_mutex_;
-  std::unique_ptr<Remote> caller_, follower_, keeper_;
+  std::unique_ptr<Remote> asker_, caller_, follower_, keeper_;
 
   Write write_;
 
@@ -184,7 +202,8 @@ class ReplicaImpl : public Replica {
   ReplicaIdentity replica_id_{};
   Counters counters_;
   std::optional<std::string> last_error_;
-  bool offline_ = false;
+  Instant offline_since_;  // When a call last failed for want of the primary; zero if none did.
+  Duration hopeless_{};    // How long after that a read does not try again.
   bool pull_wanted_ = false;
   bool writing_ = false;
   bool lease_touched_ = false;

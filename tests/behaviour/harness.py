@@ -32,6 +32,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import unittest
@@ -100,6 +101,23 @@ def wait_until(condition, timeout=START_SECONDS, what="the condition"):
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {timeout} s in vain for {what}")
         time.sleep(0.005)
+
+
+class Metronome:
+    """How long this process, and so perhaps the whole machine, was not let run: what a wait may be longer by."""
+
+    BEAT = 0.01
+
+    def __init__(self):
+        self.lost = 0.0
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            began = time.monotonic()
+            time.sleep(self.BEAT)
+            late = time.monotonic() - began - self.BEAT
+            self.lost += late if late > self.BEAT else 0
 
 
 # --- Replicas. -----------------------------------------------------------------------------------------------------

@@ -13,7 +13,15 @@ import threading
 import time
 import traceback
 
-from harness import OUTCOME_UNKNOWN, Replica, error_code, last_error, sqlite_log, wait_until
+from harness import (
+    OUTCOME_UNKNOWN,
+    Metronome,
+    Replica,
+    error_code,
+    last_error,
+    sqlite_log,
+    wait_until,
+)
 from network_faults import EXCHANGE_FAULTS, NAME_FAULTS, OUTAGES, Certificates
 from proxy import Proxy
 
@@ -41,23 +49,6 @@ def step(name, call, after=None):
         return run
 
     return add
-
-
-class Metronome:
-    """How long this process, and so perhaps the whole machine, was not let run: what a wait may be longer by."""
-
-    BEAT = 0.01
-
-    def __init__(self):
-        self.lost = 0.0
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self):
-        while True:
-            began = time.monotonic()
-            time.sleep(self.BEAT)
-            late = time.monotonic() - began - self.BEAT
-            self.lost += late if late > self.BEAT else 0
 
 
 class Problem(Exception):
