@@ -292,6 +292,8 @@ TEST(StripToken, TakesTheTokenFromAnyPlaceInTheQuery) {
       {"http://h/db?auth%54oken=t", "http://h/db", "t"},
       {"http://h/db?AUTHTOKEN=t", "http://h/db", "t"},
       {"http://h/db&authToken=t", "http://h/db", "t"},
+      {"http://h&authToken=t", "http://h", "t"},
+      {"http://h:80&&authToken=t", "http://h:80&", "t"},
       {"http://h/db&x=1&authToken=t&y=2", "http://h/db&x=1&y=2", "t"},
       {"http://h/db?x=a%26b&authToken=t", "http://h/db?x=a%26b", "t"},
   };
@@ -307,6 +309,7 @@ TEST(StripToken, TakesUserAndPasswordOutOfTheAuthority) {
   EXPECT_EQ(StripToken("http://me:pass@h:80/db", &token), "http://h:80/db");
   EXPECT_EQ(StripToken("http://me@h?x=1", &token), "http://h?x=1");
   EXPECT_EQ(StripToken("http://a@b:c@h/", &token), "http://h/");
+  EXPECT_EQ(StripToken("http://me:p&ss@h/db", &token), "http://h/db");
   EXPECT_EQ(token, "");
   EXPECT_EQ(StripToken("http://me:pass@h/?authToken=t", &token), "http://h/");
   EXPECT_EQ(token, "t");

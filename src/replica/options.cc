@@ -267,11 +267,11 @@ std::string StripToken(const std::string& url, std::string* token) {
       colon != std::string_view::npos && colon < rest.find_first_of("/?#")) {
     stripped = rest.substr(0, colon + 3);
     rest.remove_prefix(colon + 3);
-    std::string_view authority = rest.substr(0, rest.find_first_of("/?#"));
-    rest.remove_prefix(authority.size());
-    if (size_t at = authority.rfind('@'); at != std::string_view::npos)
-      authority.remove_prefix(at + 1);
-    stripped += authority;
+    const size_t at = rest.substr(0, rest.find_first_of("/?#")).rfind('@');
+    if (at != std::string_view::npos) rest.remove_prefix(at + 1);
+    std::string_view host = rest.substr(0, rest.find_first_of("/?#&"));
+    rest.remove_prefix(host.size());
+    stripped += host;
   }
   std::string_view fragment = rest.substr(std::min(rest.find('#'), rest.size()));
   rest.remove_suffix(fragment.size());
