@@ -200,6 +200,23 @@ def error_code(error):
     return getattr(error, "sqlite_errorcode", None)
 
 
+# --- Sanitizers: tests/CMakeLists.txt has some tests run with sanitized builds. --------------------------------------
+
+SANITIZER_OPTIONS = ("ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS")
+_sanitizer_options = {name: os.environ.get(name, "") for name in SANITIZER_OPTIONS}
+
+
+def report_sanitizers_to(prefix):
+    """What sanitizers say in processes that are started from now on goes to files PREFIX.PID."""
+    for name, options in _sanitizer_options.items():
+        os.environ[name] = f"{options}:log_path={prefix}"
+
+
+def primary_environment():
+    """A sanitized turso-primary must leave nothing allocated when it stops."""
+    return {**os.environ, "ASAN_OPTIONS": os.environ["ASAN_OPTIONS"] + ":detect_leaks=1"}
+
+
 # --- The primary. --------------------------------------------------------------------------------------------------
 
 
@@ -238,7 +255,11 @@ class Primary:
     def _start_once(self, command):
         with open(self.log_path, "ab") as log:
             process = subprocess.Popen(
-                dies_with_us(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
+                dies_with_us(command),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=primary_environment(),
             )
         line = read_line(process.stdout, START_SECONDS)
         match = re.search(r"listening on (https?://(\S+:\d+))", line)
@@ -534,6 +555,8 @@ class BehaviourTest(unittest.TestCase):
             self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
         self._primaries, self._children, self._connections = [], [], []
         self._log_start = len(sqlite_log)
+        report_sanitizers_to(self.path("sanitizer"))
+        self.addCleanup(self._check_sanitizers)
         self.addCleanup(self._end_everything)
 
     def run(self, result=None):
@@ -560,6 +583,10 @@ class BehaviourTest(unittest.TestCase):
         for primary in self._primaries:
             primary.kill()
             self._diagnostics.append(f"[{primary.log_path}]\n{primary.log_text()[-4000:]}")
+
+    def _check_sanitizers(self):
+        for report in sorted(pathlib.Path(self.directory).glob("sanitizer.*")):
+            self.fail(f"{report.name}:\n{report.read_text('utf-8', 'replace')}")
 
     def _collect_diagnostics(self):
         for connection in self._connections:
