@@ -6,7 +6,7 @@
 #include <cstring>
 #include <mutex>
 
-#include "src/base/log.h"
+#include "vfs/connection.h"
 #include "vfs/gated_file.h"
 #include "vfs/guarded.h"
 
@@ -20,11 +20,14 @@ Session* SessionOfDatabase(sqlite3_file* file) {
 sqlite3_file* Lower(sqlite3_file* file) { return SessionOfDatabase(file)->lower; }
 sqlite3_file* WalLower(sqlite3_file* file) { return reinterpret_cast<GatedWal*>(file)->lower; }
 
+// turso_last_error() finds it where it finds why an open failed: the file is no replica of ours
+// here.
 int Refuse(sqlite3_file* file) {
   return Guarded(SQLITE_CANTOPEN, [&] {
-    Log(LogLevel::kError, (*SessionOfDatabase(file)->database)->path +
-                              ": this connection was opened before fork(), by the parent; "
-                              "the child needs its own");
+    RememberOpenError(Status(
+        Code::kInvalid, (*SessionOfDatabase(file)->database)->path +
+                            ": this connection was opened before fork(), by the parent of this "
+                            "process; close it before the fork, and open the database here"));
     return SQLITE_CANTOPEN;
   });
 }

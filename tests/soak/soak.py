@@ -384,7 +384,7 @@ class Checker:
     def __init__(self, directory, replica):
         Checker.counted += 1
         self.client = harness.Client(directory, f"checker{Checker.counted}", replica, {})
-        self.client.open()
+        retry(self.client.open)
         self.sql = self.client.sql
 
     def __enter__(self):
@@ -419,7 +419,7 @@ class Checker:
 
 
 def retry(action):
-    """The first writes of a restarted primary, and of a replica with a commit to settle, may be refused."""
+    """The first calls of a restarted primary, and of a replica with a commit to settle, may be refused."""
     for turn in range(20):
         try:
             return action()
