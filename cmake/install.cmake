@@ -14,7 +14,7 @@ if(EXISTS ${PROJECT_SOURCE_DIR}/extension/turso_vfs.h)
 endif()
 
 if(TARGET turso_vfs_static)
-  set(modules turso_replica turso_remote turso_http turso_wire turso_wal turso_base)
+  set(modules turso_replica turso_remote turso_http turso_wire turso_changes turso_format turso_wal turso_base)
   target_include_directories(turso_vfs_static INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   install(TARGETS turso_vfs_static ${modules} EXPORT turso_vfs
     ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})

@@ -42,6 +42,10 @@ Result<SchemaRow> DecodeRow(DatabaseState* state, const Cell& cell) {
 
 }  // namespace
 
+bool SameObject(const SchemaRow& a, const SchemaRow& b) {
+  return a.type == b.type && a.name == b.name && a.table == b.table && a.sql == b.sql;
+}
+
 Result<std::vector<SchemaRow>> ReadSchema(DatabaseState* state) {
   std::vector<SchemaRow> rows;
   if (state->db_size() == 0) return rows;

@@ -23,6 +23,9 @@ struct SchemaRow {
   friend bool operator==(const SchemaRow&, const SchemaRow&) = default;
 };
 
+// Whether both say the same but for where it is kept.
+bool SameObject(const SchemaRow& a, const SchemaRow& b);
+
 // In the order of their rowids. kCorrupt if it is not such a table.
 Result<std::vector<SchemaRow>> ReadSchema(DatabaseState* state);
 

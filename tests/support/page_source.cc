@@ -85,6 +85,7 @@ PageSource::PageSource(const std::string& path, uint32_t page_size) : db_(path) 
 PageSet PageSource::Take() {
   Result<WalIndexHeader> header = CurrentHeader(files_.get());
   EXPECT_TRUE(header.ok()) << header.status().text();
+  if (header->frames == 0) return {};
   const FrameNo base{header->salts == taken_.salts ? taken_.frames : 0};
   Result<PageSet> pages =
       CollectFrames(files_.get(), header->page_size, base, {header->frames}, header->db_size);

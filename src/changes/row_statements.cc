@@ -1,0 +1,225 @@
+#include "src/changes/row_statements.h"
+
+#include <algorithm>
+
+#include "src/changes/sql.h"
+#include "src/format/text.h"
+
+namespace turso {
+
+namespace {
+
+// How much goes into one statement: few enough for every limit of a server, enough that a statement
+// costs little.
+constexpr size_t kArgumentsMax = 1000;
+constexpr size_t kBytesMax = 256 << 10;
+
+size_t Weight(const Value& value) { return 16 + value.bytes.size(); }
+
+// Rows that go into one statement as long as there is room.
+class Batch {
+ public:
+  Batch(std::string head, std::string tail, std::vector<Statement>* out)
+      : head_(std::move(head)), tail_(std::move(tail)), out_(out) {}
+
+  // `item` is SQL for one row, with `arguments`.
+  void Add(const std::string& item, std::vector<Value> arguments) {
+    size_t bytes = item.size();
+    for (const Value& value : arguments) bytes += Weight(value);
+    if (!items_.empty() && (statement_.arguments.size() + arguments.size() > kArgumentsMax ||
+                            bytes_ + bytes > kBytesMax))
+      Flush();
+    items_ += items_.empty() ? item : "," + item;
+    bytes_ += bytes;
+    std::move(arguments.begin(), arguments.end(), std::back_inserter(statement_.arguments));
+  }
+  void Flush() {
+    if (items_.empty()) return;
+    statement_.sql = head_ + items_ + tail_;
+    out_->push_back(std::move(statement_));
+    statement_ = {};
+    items_.clear();
+    bytes_ = 0;
+  }
+
+ private:
+  std::string head_;
+  std::string tail_;
+  std::vector<Statement>* out_;
+  std::string items_;
+  Statement statement_;
+  size_t bytes_ = 0;
+};
+
+class RowWriter {
+ public:
+  RowWriter(const TableChanges& changes, TextEncoding encoding, ChangedRows changed_rows,
+            RowStatements* out)
+      : changes_(changes),
+        table_(changes.after),
+        encoding_(encoding),
+        changed_rows_(changed_rows),
+        out_(out),
+        deletes_(DeleteHead(), DeleteTail(), &out->deletes),
+        inserts_(
+            "INSERT OR ABORT INTO " + QuoteName(table_.name) + "(" + InsertedColumns() + ") VALUES",
+            "", &out->inserts) {}
+
+  Status Write() {
+    if (!table_.without_rowid && table_.rowid_name.empty())
+      return {Code::kReadOnly, "columns of the table " + table_.name +
+                                   " hide every name of the rowid, so its rows cannot be sent"};
+    if (changes_.origin.filled)
+      out_->deletes.push_back({"DELETE FROM " + QuoteName(table_.name), {}});
+    for (const RowChange& change : changes_.rows) {
+      if (change.before && change.after && InPlace(change)) {
+        Update(change);
+        continue;
+      }
+      if (change.before) Delete(*change.before);
+      if (change.after) Insert(*change.after);
+    }
+    deletes_.Flush();
+    inserts_.Flush();
+    return OkStatus();
+  }
+
+ private:
+  // Row values for keys of several columns; each key is compared with values of its own types.
+  const Table& Old() const { return changes_.origin.before ? changes_.before : table_; }
+  std::string KeyColumns(const Table& table) const {
+    if (!table.without_rowid) return QuoteRowid(table);
+    std::string columns;
+    for (size_t i = 0; i < table.key.size(); ++i)
+      columns += (i ? "," : "") + QuoteName(table.columns[table.fields[i]].name);
+    return columns;
+  }
+  // The name of the rowid is never a column's that is quoted by mistake: "rowid" in quotes would
+  // be a text where there is none.
+  static std::string QuoteRowid(const Table& table) {
+    return HasAlias(table) ? QuoteName(table.rowid_name) : table.rowid_name;
+  }
+  static bool HasAlias(const Table& table) {
+    return std::any_of(table.columns.begin(), table.columns.end(),
+                       [](const Column& column) { return column.kind == Column::Kind::kRowid; });
+  }
+  bool SingleKey() const { return !Old().without_rowid || Old().key.size() == 1; }
+  std::string DeleteHead() const {
+    const std::string from = "DELETE FROM " + QuoteName(Old().name) + " WHERE ";
+    return SingleKey() ? from + KeyColumns(Old()) + " IN ("
+                       : from + "(" + KeyColumns(Old()) + ") IN (VALUES ";
+  }
+  static std::string DeleteTail() { return ")"; }
+
+  void Delete(const Row& row) {
+    std::vector<Value> arguments;
+    if (!Old().without_rowid) {
+      arguments.push_back(Value::Integer(row.rowid));
+      deletes_.Add("?", std::move(arguments));
+      return;
+    }
+    std::string item;
+    for (size_t i = 0; i < Old().key.size(); ++i) {
+      if (i) item += ',';
+      AppendValue(KeyValue(row, i), encoding_, &item, &arguments);
+    }
+    deletes_.Add(SingleKey() ? item : "(" + item + ")", std::move(arguments));
+  }
+  // Rows are in the columns of afterwards; a key's column is never dropped or added in place.
+  const Value& KeyValue(const Row& row, size_t i) const { return row.values[table_.fields[i]]; }
+
+  std::string InsertedColumns() const {
+    std::string columns;
+    if (!table_.without_rowid && !HasAlias(table_)) columns = table_.rowid_name;
+    for (const Column& column : table_.columns)
+      if (!column.generated()) columns += (columns.empty() ? "" : ",") + QuoteName(column.name);
+    return columns;
+  }
+
+  void Insert(const Row& row) {
+    std::vector<Value> arguments;
+    std::string item;
+    if (!table_.without_rowid && !HasAlias(table_)) {
+      item = "?";
+      arguments.push_back(Value::Integer(row.rowid));
+    }
+    for (size_t i = 0; i < table_.columns.size(); ++i) {
+      if (table_.columns[i].generated()) continue;
+      if (!item.empty()) item += ',';
+      AppendValue(row.values[i], encoding_, &item, &arguments);
+    }
+    inserts_.Add("(" + item + ")", std::move(arguments));
+  }
+
+  // (ST2)
+  bool InPlace(const RowChange& change) const {
+    if (changed_rows_ == ChangedRows::kReplace) return false;
+    for (size_t i = 0; i < table_.columns.size(); ++i)
+      if (table_.columns[i].unique && !(change.before->values[i] == change.after->values[i]))
+        return false;
+    return true;
+  }
+
+  void Update(const RowChange& change) {
+    Statement statement;
+    std::string set;
+    for (size_t i = 0; i < table_.columns.size(); ++i) {
+      const Column& column = table_.columns[i];
+      if (column.generated() || change.before->values[i] == change.after->values[i]) continue;
+      set += (set.empty() ? "" : ",") + QuoteName(column.name) + "=";
+      AppendValue(change.after->values[i], encoding_, &set, &statement.arguments);
+    }
+    if (set.empty()) return;
+    std::string where;
+    if (table_.without_rowid) {
+      for (size_t i = 0; i < table_.key.size(); ++i) {
+        where += (i ? " AND " : "") + QuoteName(table_.columns[table_.fields[i]].name) + "=";
+        AppendValue(KeyValue(*change.after, i), encoding_, &where, &statement.arguments);
+      }
+    } else {
+      where = QuoteRowid(table_) + "=?";
+      statement.arguments.push_back(Value::Integer(change.after->rowid));
+    }
+    statement.sql = "UPDATE OR ABORT " + QuoteName(table_.name) + " SET " + set + " WHERE " + where;
+    out_->updates.push_back(std::move(statement));
+  }
+
+  const TableChanges& changes_;
+  const Table& table_;
+  TextEncoding encoding_;
+  ChangedRows changed_rows_;
+  RowStatements* out_;
+  Batch deletes_;
+  Batch inserts_;
+};
+
+}  // namespace
+
+void AppendValue(const Value& value, TextEncoding encoding, std::string* sql,
+                 std::vector<Value>* arguments) {
+  if (value.type != Value::Type::kText) {
+    *sql += '?';
+    arguments->push_back(value);
+    return;
+  }
+  std::optional<std::string> text = ToUtf8(value.bytes, encoding);
+  if (text && text->find('\0') == std::string::npos) {
+    *sql += '?';
+    arguments->push_back(Value::Text(*text));
+  } else if (encoding == TextEncoding::kUtf8) {
+    *sql += "+CAST(? AS TEXT)";
+    arguments->push_back(Value::Blob(value.bytes));
+  } else {
+    // The bytes of an argument would be taken for UTF-8, those of a literal are the database's.
+    *sql += "+CAST(x'" + ToHex(value.bytes) + "' AS TEXT)";
+  }
+}
+
+Result<RowStatements> WriteRows(const TableChanges& changes, TextEncoding encoding,
+                                ChangedRows changed_rows) {
+  RowStatements out;
+  TURSO_RETURN_IF_ERROR(RowWriter(changes, encoding, changed_rows, &out).Write());
+  return out;
+}
+
+}  // namespace turso

@@ -1,0 +1,67 @@
+// Changes as SQL that brings them about at the primary, in one transaction.
+//
+//   setup      before BEGIN IMMEDIATE, on the same connection: foreign keys are not enforced
+//   body       guard   drop triggers   DELETE   schema   UPDATE, INSERT   indexes, views, triggers
+//              sqlite_sequence   user_version   cookie   guards
+//
+//   (ST1) Whoever applies `body` to the state before, with `setup` done, has the content of the
+//         state after: each value by type and bits, each rowid, each text of the schema.
+//   (ST2) No uniqueness conflict arises on the way: all that goes, goes first; every set of rows
+//         from then on is part of the rows afterwards. An UPDATE in place never touches what a
+//         unique index reads.
+//   (ST3) No trigger fires: those that an INSERT, UPDATE or DELETE in `body` would fire are dropped
+//         before it and made again by their texts after it.
+//   (ST4) No foreign key is checked and none acts: SQLite cannot switch them off within a
+//         transaction, so `setup` does it before, and a guard fails the body if that was not done.
+//   (ST5) A guard is a SELECT that fails unless what it looks for is so: the texts of the schema at
+//         the end are compared at the primary, whose SQLite may edit them in another way than ours.
+//   (ST6) What cannot be sent exactly is refused here, before anything is.
+// All statements must be run in order, each only if the one before it succeeded; when one fails,
+// roll back. Pure. Any thread.
+
+#ifndef TURSO_SRC_CHANGES_STATEMENTS_H_
+#define TURSO_SRC_CHANGES_STATEMENTS_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "src/changes/changes.h"
+
+namespace turso {
+
+// `sql` has a `?` for each argument. Texts are well-formed UTF-8 without NUL: others go through
+// CAST.
+struct Statement {
+  std::string sql;
+  std::vector<Value> arguments;
+};
+
+struct Statements {
+  std::vector<Statement> setup;
+  std::vector<Statement> body;
+};
+
+// What the primary takes.
+struct PrimaryRules {
+  uint64_t row_bytes_max = 5'000'000;  // SQLITE_LIMIT_LENGTH at sqld.
+  uint64_t sql_bytes_max = 1'000'000;  // SQLITE_LIMIT_SQL_LENGTH, if nobody changed it.
+  bool takes_user_version = true;
+  std::vector<std::string> closed_tables = {"_litestream_seq", "_litestream_lock",
+                                            "libsql_wasm_func_table"};
+};
+
+// The primary's schema cookie now, and the number that it must have left behind if the body changes
+// the schema: the greatest that this replica has shown to anybody.
+struct CookieDemand {
+  uint32_t now = 0;
+  uint32_t above = 0;
+};
+
+// kReadOnly, with a sentence for the user, for what cannot be sent. Nothing changed: no statements.
+Result<Statements> WriteStatements(const Changes& changes, const PrimaryRules& rules,
+                                   const std::optional<CookieDemand>& cookie);
+
+}  // namespace turso
+
+#endif  // TURSO_SRC_CHANGES_STATEMENTS_H_
