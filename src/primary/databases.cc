@@ -13,6 +13,8 @@ namespace turso {
 
 namespace {
 constexpr size_t kNameMax = 64;
+// Each try reads the log and syncs.
+constexpr Duration kRetryAfter = milliseconds(250);
 }  // namespace
 
 bool IsDatabaseName(std::string_view name) {
@@ -53,20 +55,44 @@ Result<std::shared_ptr<ServedDatabase>> Databases::Get(std::string_view name) {
   std::lock_guard lock(mutex_);
   if (stopped_) return Status(Code::kUnavailable, "the server is stopping");
   std::string key(name);
-  if (auto it = databases_.find(key); it != databases_.end()) return it->second;
-  std::string path = PathOf(name);
+  auto it = places_.find(key);
+  if (it == places_.end()) {
+    Result<std::shared_ptr<ServedDatabase>> database = OpenOrCreate(key);
+    if (database.ok()) places_[key].database = *database;
+    return database;
+  }
+  Place& place = it->second;
+  if (place.database && !place.database->OutOfService()) return place.database;
+  const Instant now = Instant::Now();
+  if (now < place.retry_at) return place.database ? Result(place.database) : place.failure;
+  place.retry_at = now + kRetryAfter;
+  if (place.database) {
+    if (!place.database->LetGo()) return place.database;
+    retired_.push_back(std::move(place.database));
+    place.database.reset();
+  }
+  Result<std::shared_ptr<ServedDatabase>> database =
+      ServedDatabase::Open(PathOf(name), &alarm_, &background_);
+  if (database.ok()) {
+    Log(LogLevel::kWarning, PathOf(name) + ": in service again");
+    place.database = *database;
+  } else {
+    place.failure = Status(Code::kUnavailable, database.status().text());
+  }
+  return place.database ? Result(place.database) : place.failure;
+}
+
+Result<std::shared_ptr<ServedDatabase>> Databases::OpenOrCreate(const std::string& name) {
+  const std::string path = PathOf(name);
   if (access(path.c_str(), F_OK) != 0) {
     if (errno != ENOENT) return Status(Code::kIo, path + ": " + std::strerror(errno));
     if (on_missing_ == OnMissing::kRefuse)
-      return Status(Code::kNotFound, "there is no database " + key);
-    Result<std::string> made = CreateDatabase(directory_, key, content_);
+      return Status(Code::kNotFound, "there is no database " + name);
+    Result<std::string> made = CreateDatabase(directory_, name, content_);
     if (!made.ok()) return made.status();
     Log(LogLevel::kInfo, "created " + path);
   }
-  Result<std::shared_ptr<ServedDatabase>> database =
-      ServedDatabase::Open(path, &alarm_, &background_);
-  if (database.ok()) databases_[key] = *database;
-  return database;
+  return ServedDatabase::Open(path, &alarm_, &background_);
 }
 
 Result<SqlConnection> Databases::OpenConnection(const std::string& name) {
@@ -77,7 +103,11 @@ Result<SqlConnection> Databases::OpenConnection(const std::string& name) {
 
 std::map<std::string, std::shared_ptr<ServedDatabase>> Databases::opened() const {
   std::lock_guard lock(mutex_);
-  return databases_;
+  std::map<std::string, std::shared_ptr<ServedDatabase>> databases;
+  for (const auto& [name, place] : places_) {
+    if (place.database) databases[name] = place.database;
+  }
+  return databases;
 }
 
 void Databases::StopWaiting() {
@@ -85,12 +115,11 @@ void Databases::StopWaiting() {
 }
 
 Status Databases::Stop() {
-  std::map<std::string, std::shared_ptr<ServedDatabase>> databases;
   {
     std::lock_guard lock(mutex_);
     stopped_ = true;
-    databases = databases_;
   }
+  const std::map<std::string, std::shared_ptr<ServedDatabase>> databases = opened();
   for (const auto& [name, database] : databases) database->StopWaiting();
   // No checkpoint is under way when the databases close.
   alarm_.Stop();

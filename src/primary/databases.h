@@ -1,6 +1,7 @@
 // The databases that one server serves: DIR/NAME.db and, beside it, DIR/NAME.db-log.
 //
-// A database is opened when it is first asked for and stays open until Stop().
+// A database is opened when it is first asked for and stays open until Stop(). One that is out of
+// service, because its disk was full for example, is opened anew when it is asked for again.
 // Names are 1 to 64 characters of A-Z a-z 0-9 _ - and, not first, the full stop.
 // Any thread.
 
@@ -14,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "src/base/clock.h"
 #include "src/base/status.h"
 #include "src/primary/alarm.h"
 #include "src/primary/create_database.h"
@@ -52,14 +54,23 @@ class Databases {
   Status Stop();
 
  private:
+  struct Place {
+    std::shared_ptr<ServedDatabase> database;  // Null: it could not be opened anew.
+    Status failure;
+    Instant retry_at{};
+  };
+
   Databases(std::string directory, OnMissing on_missing, const NewDatabase& content);
   std::string PathOf(std::string_view name) const;
+  Result<std::shared_ptr<ServedDatabase>> OpenOrCreate(const std::string& name);
 
   const std::string directory_;
   const OnMissing on_missing_;
   const NewDatabase content_;
   mutable std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<ServedDatabase>> databases_;
+  std::map<std::string, Place> places_;
+  // Out of service; SQL connections may be open on them.
+  std::vector<std::shared_ptr<ServedDatabase>> retired_;
   bool stopped_ = false;
   // Ends before the databases that it calls.
   Alarm alarm_;

@@ -1,6 +1,7 @@
 #include "src/primary/served_database.h"
 
 #include <algorithm>
+#include <cassert>
 #include <ctime>
 
 #include "src/base/log.h"
@@ -54,11 +55,28 @@ Status ServedDatabase::Ready(Lock* lock) {
 
 void ServedDatabase::Fail(const Status& why) {
   if (!failure_.ok()) return;
-  failure_ = Unavailable(path_, "out of service until the server is started again: " + why.text());
+  failure_ = Unavailable(path_, "out of service: " + why.text());
   Log(LogLevel::kError, failure_.text());
   changed_.notify_all();
   WakeFollowers();
   WakeLeases(Instant{0});
+}
+
+bool ServedDatabase::OutOfService() {
+  Lock lock(mutex_);
+  return !failure_.ok();
+}
+
+bool ServedDatabase::LetGo() {
+  StopWaiting();
+  {
+    Lock lock(mutex_);
+    assert(!failure_.ok());
+    if (phase_ != SqlPhase::kNone) return false;
+    log_.reset();
+  }
+  CloseFiles();
+  return true;
 }
 
 Result<WalIndexHeader> ServedDatabase::ReadHeader() {
@@ -403,14 +421,29 @@ void ServedDatabase::CheckpointIfLong(const WalIndexHeader& header) {
 
 // PASSIVE only: the others hold WRITE while they wait for readers.
 void ServedDatabase::Checkpoint() {
-  Status status = ReadByCheckpointer();
-  if (!status.ok()) return Log(LogLevel::kWarning, "checkpointing: " + status.text());
-  std::lock_guard lock(checkpointer_mutex_);
-  if (!checkpointer_) return;
-  int code = sqlite3_wal_checkpoint_v2(checkpointer_.get(), "main", SQLITE_CHECKPOINT_PASSIVE,
-                                       nullptr, nullptr);
-  if (code != SQLITE_OK && code != SQLITE_BUSY) {
-    Log(LogLevel::kWarning, "checkpointing " + path_ + ": " + sqlite3_errmsg(checkpointer_.get()));
+  if (Status status = CheckpointBy(SQLITE_CHECKPOINT_PASSIVE);
+      !status.ok() && status.code() != Code::kBusy) {
+    Log(LogLevel::kWarning, status.text());
+  }
+}
+
+// A file that could not be opened for writing for a moment is read by SQLite for the life of the
+// connection: such a one is replaced.
+Status ServedDatabase::CheckpointBy(int mode) {
+  for (bool is_new = false;; is_new = true) {
+    Status status = ReadByCheckpointer();
+    std::lock_guard lock(checkpointer_mutex_);
+    if (!checkpointer_) return Unavailable(path_, "closed");
+    if (status.ok()) {
+      int code = sqlite3_wal_checkpoint_v2(checkpointer_.get(), "main", mode, nullptr, nullptr);
+      if (code == SQLITE_OK) return OkStatus();
+      status = Status(code == SQLITE_BUSY ? Code::kBusy : Code::kIo,
+                      "checkpointing " + path_ + ": " + sqlite3_errmsg(checkpointer_.get()));
+    }
+    if (status.code() == Code::kBusy || is_new) return status;
+    Result<SqlConnection> fresh = OpenConnection(SqlAccess::kWrite);
+    if (!fresh.ok()) return status;
+    checkpointer_ = std::move(*fresh);
   }
 }
 

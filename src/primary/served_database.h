@@ -14,7 +14,8 @@
 //        disturbs nobody: WAL and database file change only by commits and restarts of this
 //        process, which all pass through mutex_.
 //   (D4) When a file operation fails after the commit was logged, nobody knows whether it happened:
-//        the database answers kUnavailable from then on, and the WAL tells at the next start.
+//        the database answers kUnavailable from then on, and the WAL tells when it is opened anew
+//        (Databases does that).
 //   (D5) A change by another program, against the rules or while the server was down, becomes a
 //        revision of its own.
 // Any thread. `done` functions are called without a lock held, exactly once.
@@ -154,6 +155,12 @@ class ServedDatabase : public WriteGate, public std::enable_shared_from_this<Ser
   void StopWaiting();
   // Leaves an ordinary SQLite database without a WAL. All connections are closed.
   Status Stop();
+  // Whether it has failed in the way of (D4).
+  bool OutOfService();
+  // One that is out of service lets go of the files, so that they can be opened anew. SQL
+  // connections that are still open on it read, and are refused every write: it must outlive them.
+  // False while one of their commits is under way.
+  bool LetGo();
 
   // The gate of the SQL connections.
   Status Enter(WalFiles* files, HasRead has_read, const Interrupted& interrupted) override;
@@ -224,6 +231,7 @@ class ServedDatabase : public WriteGate, public std::enable_shared_from_this<Ser
   Status WritePages(const PageCommit& commit);
   void CheckpointIfLong(const WalIndexHeader& header);
   void Checkpoint();
+  Status CheckpointBy(int mode);
 
   // Answers: served_database_answers.cc.
   Status ReadImage(PageNo page, MutableByteView out);

@@ -90,6 +90,9 @@ Result<SqlConnection> ServedDatabase::OpenConnection(SqlAccess access) {
   int code = sqlite3_open_v2(path_.c_str(), &db, flags, "turso");
   SqlConnection connection(db);
   if (code != SQLITE_OK) return SqliteFailure(db, "opening", path_);
+  // Where a file cannot be opened for writing, SQLite opens it for reading.
+  if (access == SqlAccess::kWrite && sqlite3_db_readonly(db, "main") != 0)
+    return Status(Code::kIo, "opening " + path_ + ": it can only be read");
   sqlite3_busy_timeout(db, 5000);
   // This reads the schema. One that a transaction left malformed keeps nobody from the pages; SQL
   // is told of it by its own statements.
@@ -303,19 +306,9 @@ Status ServedDatabase::Stop() {
       return status;
     }
   }
-  Status read = ReadByCheckpointer();
-  int code = SQLITE_OK;
-  if (read.ok()) {
-    std::lock_guard lock(checkpointer_mutex_);
-    code = sqlite3_wal_checkpoint_v2(checkpointer_.get(), "main", SQLITE_CHECKPOINT_TRUNCATE,
-                                     nullptr, nullptr);
-  }
+  Status checkpointed = CheckpointBy(SQLITE_CHECKPOINT_TRUNCATE);
   CloseFiles();
-  TURSO_RETURN_IF_ERROR(read);
-  if (code != SQLITE_OK) {
-    return Status(Code::kBusy, path_ + ": the WAL stays, SQLite's checkpoint fails with code " +
-                                   std::to_string(code));
-  }
+  if (!checkpointed.ok()) return checkpointed.While("the WAL stays");
   TURSO_RETURN_IF_ERROR(FaultPoint("stop:checkpointed"));
   // All is in the file, which only another program could change from here on. Written before the
   // WAL goes: a WAL that is gone without this record was taken away by somebody else.
