@@ -228,8 +228,9 @@ def dies_with_us(command):
 class Primary:
     """A turso-primary, with its directory. Restarts on the same port."""
 
-    def __init__(self, directory, *arguments, create=True):
+    def __init__(self, directory, *arguments, create=True, environment=None):
         self.directory = pathlib.Path(directory)
+        self.environment = environment
         self.data = self.directory / "data"
         self.log_path = self.directory / "primary.log"
         self.arguments = [*arguments, *(["--create"] if create else [])]
@@ -243,7 +244,7 @@ class Primary:
         if CONTROL:
             self.base_url = "http://control"
             return self
-        command = [PRIMARY, "--listen", self.address, "--data", self.data, *self.arguments]
+        command = self.command()
         deadline = time.monotonic() + START_SECONDS
         while not self._start_once(command):
             # A port that was ours a moment ago can be taken for a moment by an outgoing connection.
@@ -252,6 +253,9 @@ class Primary:
             time.sleep(0.05)
         return self
 
+    def command(self):
+        return [PRIMARY, "--listen", self.address, "--data", self.data, *self.arguments]
+
     def _start_once(self, command):
         with open(self.log_path, "ab") as log:
             process = subprocess.Popen(
@@ -259,7 +263,7 @@ class Primary:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=primary_environment(),
+                env=self.environment or primary_environment(),
             )
         line = read_line(process.stdout, START_SECONDS)
         match = re.search(r"listening on (https?://(\S+:\d+))", line)

@@ -71,8 +71,10 @@ int Open(int directory, const char* path, int flags, unsigned mode) {
     const unsigned long inode = Inode(fd);
     if (!existed) {
       Record("create %lu %s", inode, file.path);
+      RecordTime(fd);
     } else if ((flags & O_TRUNC) != 0) {
       Record("size %lu 0 %s", inode, file.path);
+      RecordTime(fd);
     }
     return static_cast<long>(fd);
   }));
@@ -86,6 +88,7 @@ void RecordWrite(int fd, const Subject& file, const iovec* parts, int count, lon
   snprintf(line, sizeof line, "write %lu %lld %ld %s\n", static_cast<unsigned long>(Inode(fd)),
            static_cast<long long>(offset), written, file.path);
   RecordBytes(line, parts, count, static_cast<size_t>(written));
+  RecordTime(fd);
 }
 
 // Any write: of `parts`, at `offset` or, if it is negative, where the descriptor stands.
@@ -111,7 +114,7 @@ long Sync(const char* call, long number, int fd) {
   return Counted(call, file, [&](const Verdict& verdict) -> long {
     const long result = verdict.quick ? 0 : syscall(number, fd);
     if (result == 0 && verdict.recorded) {
-      Record("sync %lu %s", static_cast<unsigned long>(Inode(fd)), file.path);
+      Record("%s %lu %s", call, static_cast<unsigned long>(Inode(fd)), file.path);
     }
     return result;
   });
@@ -126,6 +129,7 @@ long Allocate(int fd, int mode, int64_t offset, int64_t length) {
         if (result == 0 && verdict.recorded && (mode & FALLOC_FL_KEEP_SIZE) == 0) {
           Record("grow %lu %lld %s", static_cast<unsigned long>(Inode(fd)),
                  static_cast<long long>(offset + length), file.path);
+          RecordTime(fd);
         }
         return result;
       },
@@ -170,6 +174,7 @@ int Truncate(int fd, int64_t size) {
     if (result == 0 && verdict.recorded) {
       Record("size %lu %lld %s", static_cast<unsigned long>(Inode(fd)),
              static_cast<long long>(size), file.path);
+      RecordTime(fd);
     }
     return result;
   }));

@@ -400,6 +400,16 @@ uint64_t Inode(int fd) {
   return st.st_ino;
 }
 
+void RecordTime(int fd) {
+  struct stat st {};
+  const int error = errno;
+  if (syscall(SYS_newfstatat, fd, "", &st, AT_EMPTY_PATH) == 0) {
+    Record("time %lu %lld", static_cast<unsigned long>(st.st_ino),
+           static_cast<long long>(st.st_mtim.tv_sec) * 1'000'000'000 + st.st_mtim.tv_nsec);
+  }
+  errno = error;
+}
+
 const char* BootId() {
   if (Unarmed()) return nullptr;
   Locked locked;

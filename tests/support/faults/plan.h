@@ -30,7 +30,10 @@
 //   create INODE PATH               link FROM<tab>TO      rename FROM<tab>TO     unlink PATH
 //   write INODE OFFSET LENGTH PATH  followed by LENGTH bytes and a newline
 //   size INODE SIZE PATH            cut or extended       grow INODE SIZE PATH   at least that long
-//   sync INODE PATH                 of a file or a directory; its bytes and size, or its names
+//   fsync INODE PATH                of a file or a directory: all that is to be known of it, or its
+//                                   names
+//   fdatasync INODE PATH            without the time, unless the size changed
+//   time INODE NANOSECONDS          of the last change, after each line that changes it
 //   attribute INODE NAME HEX PATH   mark TEXT             from turso_faults_mark()
 //
 // Stores into mappings are not seen. SQLite's calls are: its table of system calls holds what the
@@ -80,6 +83,7 @@ void Leave(const Verdict& verdict);
 void Record(const char* format, ...) __attribute__((format(printf, 1, 2)));
 void RecordBytes(const char* line, const iovec* parts, int count, size_t bytes);
 uint64_t Inode(int fd);
+void RecordTime(int fd);  // Of the file's last change.
 
 // The text for the boot id, or null.
 const char* BootId();
