@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstdlib>
 #include <ctime>
 
 #include "src/base/log.h"
@@ -24,6 +25,8 @@ constexpr uint32_t kCheckpointFrames = 1000;
 // for ever.
 constexpr uint32_t kCheckpointNowFrames = 8000;
 constexpr uint64_t kLogBytesMax = uint64_t{16} << 20;
+// For tests: a log that counts as long sooner.
+constexpr const char* kLogBytesMaxVariable = "TURSO_PRIMARY_TEST_LOG_BYTES_MAX";
 constexpr int64_t kRefusedKeptSeconds = int64_t{30} * 24 * 3600;
 
 Status Unavailable(const std::string& path, const std::string& why) {
@@ -33,6 +36,11 @@ Status Unavailable(const std::string& path, const std::string& why) {
 bool SameFrames(const WalIndexHeader& a, const WalIndexHeader& b) {
   if (a.frames == 0 && b.frames == 0) return true;
   return a.frames == b.frames && a.salts == b.salts && a.frame_checksum == b.frame_checksum;
+}
+
+uint64_t LogBytesMax() {
+  static const char* const given = std::getenv(kLogBytesMaxVariable);
+  return given == nullptr ? kLogBytesMax : std::strtoull(given, nullptr, 10);
 }
 
 int64_t UnixNow() { return static_cast<int64_t>(time(nullptr)); }
@@ -185,7 +193,7 @@ SnapshotRecord ServedDatabase::Snapshot() const {
 }
 
 void ServedDatabase::CompactIfLong() {
-  if (log_->size() < std::max(kLogBytesMax, 2 * log_->size_at_compaction())) return;
+  if (log_->size() < std::max(LogBytesMax(), 2 * log_->size_at_compaction())) return;
   Status status = Compact();
   if (!status.ok()) Log(LogLevel::kWarning, "compacting: " + status.text());
 }
