@@ -1,7 +1,9 @@
 #include "src/primary/database_file.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -74,6 +76,14 @@ Status EndWal(const std::string& path) {
   Result<SqlConnection> db = OpenPlain(path, SQLITE_OPEN_READWRITE);
   if (!db.ok()) return db.status();
   return Run(db->get(), "PRAGMA schema_version", path);
+}
+
+Status SyncFile(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) return SystemFailure("opening", path);
+  Status status = fsync(fd) == 0 ? OkStatus() : SystemFailure("syncing", path);
+  close(fd);
+  return status;
 }
 
 Result<Fingerprint> FingerprintOf(const std::string& path) {

@@ -17,6 +17,10 @@ Status EnsureWalMode(const std::string& path);
 // the database open.
 Status EndWal(const std::string& path);
 
+// A database or its WAL, to the disk: bytes, length, and the time of the last change, which
+// SQLite's own syncs leave out. To be called while this process does not have the database open:
+// closing a file drops the locks on it.
+Status SyncFile(const std::string& path);
 // Size and time of the last change, without opening it.
 Result<Fingerprint> FingerprintOf(const std::string& path);
 // Bytes in the WAL; nothing if there is no WAL.

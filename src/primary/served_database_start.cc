@@ -163,6 +163,7 @@ Status ServedDatabase::Start() {
   if (log.ok()) log_ = std::move(*log);
 
   TURSO_RETURN_IF_ERROR(EnsureWalMode(path_));
+  TURSO_RETURN_IF_ERROR(SyncFile(path_));
   TURSO_RETURN_IF_ERROR(OpenFiles());
   Lock lock(mutex_);
   Result<WalIndexHeader> header = ReadHeader();
@@ -310,10 +311,13 @@ Status ServedDatabase::Stop() {
   CloseFiles();
   if (!checkpointed.ok()) return checkpointed.While("the WAL stays");
   TURSO_RETURN_IF_ERROR(FaultPoint("stop:checkpointed"));
-  // All is in the file, which only another program could change from here on. Written before the
-  // WAL goes: a WAL that is gone without this record was taken away by somebody else.
+  // All is in the file, which only another program could change from here on. A power cut must not
+  // bring an earlier length of the WAL back, nor an earlier time of the file's last change.
+  TURSO_RETURN_IF_ERROR(SyncFile(path_ + "-wal"));
+  TURSO_RETURN_IF_ERROR(SyncFile(path_));
   Result<Fingerprint> fingerprint = FingerprintOf(path_);
   if (!fingerprint.ok()) return fingerprint.status();
+  // Before the WAL goes: one that is gone without this record was taken away by somebody else.
   Status status = log_->Write({StoppedRecord{history_.counter(), *fingerprint}});
   log_.reset();
   TURSO_RETURN_IF_ERROR(status);
