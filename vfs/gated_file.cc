@@ -46,10 +46,19 @@ int Read(sqlite3_file* file, void* out, int count, sqlite3_int64 offset) {
   return code;
 }
 
+// Before a checkpoint changes the database file. SQLite does not sync the log under
+// synchronous=OFF: then a power cut could leave some pages of the newest state, and no log that has
+// the rest.
+int SyncLogOnce(Session* session) {
+  if (session->log_synced || session->wal == nullptr) return SQLITE_OK;
+  return session->wal->pMethods->xSync(session->wal, SQLITE_SYNC_NORMAL);
+}
+
 int Write(sqlite3_file* file, const void* bytes, int count, sqlite3_int64 offset) {
   Session* session = File(file)->session;
   // Only a checkpoint may write here: everything else goes through the log and its gate.
   if (!session->checkpoint_held) return SQLITE_READONLY;
+  if (int code = SyncLogOnce(session); code != SQLITE_OK) return code;
   if (offset != 0 || count <= kWriteVersion || (*session->database)->replica == nullptr) {
     return session->lower->pMethods->xWrite(session->lower, bytes, count, offset);
   }
@@ -63,6 +72,7 @@ int Write(sqlite3_file* file, const void* bytes, int count, sqlite3_int64 offset
 
 int Truncate(sqlite3_file* file, sqlite3_int64 size) {
   if (!File(file)->session->checkpoint_held) return SQLITE_READONLY;
+  if (int code = SyncLogOnce(File(file)->session); code != SQLITE_OK) return code;
   return Lower(file)->pMethods->xTruncate(Lower(file), size);
 }
 
@@ -166,8 +176,10 @@ int WalTruncate(sqlite3_file* file, sqlite3_int64 size) {
   return WalLower(file)->pMethods->xTruncate(WalLower(file), size);
 }
 int WalSync(sqlite3_file* file, int flags) {
+  Session* session = reinterpret_cast<GatedWal*>(file)->session;
   int code = WalLower(file)->pMethods->xSync(WalLower(file), flags);
-  return BehindAgreement(reinterpret_cast<GatedWal*>(file)->session, code);
+  if (code == SQLITE_OK) session->log_synced = true;
+  return BehindAgreement(session, code);
 }
 int WalFileSize(sqlite3_file* file, sqlite3_int64* size) {
   return WalLower(file)->pMethods->xFileSize(WalLower(file), size);

@@ -50,6 +50,7 @@ struct Session {
 
   unsigned read_locks = 0;  // Bit k: READk held shared.
   bool checkpoint_held = false;
+  bool log_synced = false;           // Since CHECKPOINT is held.
   bool checkpoint_borrowed = false;  // We took CHECKPOINT for a restart.
   std::atomic<bool> entered{false};  // gate->Enter succeeded, WRITE held. Others look at it.
   WalPosition snapshot;              // Of the newest shared READk lock.

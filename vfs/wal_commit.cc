@@ -138,7 +138,13 @@ int WriteWal(Session* session, sqlite3_file* lower, const void* bytes, int count
     session->header_held = false;
     return Commit(session, lower, bytes);
   }
-  return WriteBelow(lower, bytes, size, at);
+  const int code = WriteBelow(lower, bytes, size, at);
+  // Whatever `synchronous` says, as StartLog() in src/wal/apply.cc: new frames under the old header
+  // would leave a part of the old log, which hides what the checkpoint wrote.
+  if (code == SQLITE_OK && piece == Piece::kLogHeader) {
+    return lower->pMethods->xSync(lower, SQLITE_SYNC_NORMAL);
+  }
+  return code;
 }
 
 }  // namespace turso

@@ -177,7 +177,10 @@ int LockExclusive(Session* session, int first, int count, int flags) {
   }
   if (first == kRead1 && count == kReadersBeyond0) return LockForRestart(session);
   int code = Below(session, first, count, flags);
-  if (code == SQLITE_OK && first == kCheckpoint) session->checkpoint_held = true;
+  if (code == SQLITE_OK && first == kCheckpoint) {
+    session->checkpoint_held = true;
+    session->log_synced = false;
+  }
   return code;
 }
 

@@ -164,6 +164,9 @@ Status ReplicaImpl::TakeNewIdentity(SidecarRecord* record, const std::string& wh
 
 // (R2) What `current` names is in the database file and synced, before the log that has it may go.
 Status ReplicaImpl::Promote(WalFiles* files, SidecarRecord* record) {
+  // The log too: were it on the disk only in part, the older pages in that part would hide those of
+  // the database file after a recovery.
+  TURSO_RETURN_IF_ERROR(files->SyncWal());
   TURSO_RETURN_IF_ERROR(files->SyncDatabase());
   record->durable = record->current;
   record->current_in_database = true;
