@@ -83,8 +83,8 @@ int FileSize(sqlite3_file* file, sqlite3_int64* size) {
 }
 
 // Above SHARED, a connection would leave the log: a rollback journal, exclusive locking, the last
-// close's checkpoint. That one is done for it when it has closed; with
-// SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE it does not ask.
+// close's checkpoint. That one is done for it when it has closed; it does not ask if the file was
+// moved or replaced, nor with SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE.
 int Lock(sqlite3_file* file, int level) {
   if (level == SQLITE_LOCK_EXCLUSIVE) File(file)->session->database->set_checkpoint_wanted();
   if (level > SQLITE_LOCK_SHARED) return SQLITE_BUSY;

@@ -46,6 +46,20 @@ class LastClose(BehaviourTest):
         db.close()
         self.assertGreater(os.path.getsize(self.app.path + "-wal"), 0)
 
+    def test_a_file_that_took_the_place_of_the_replica_is_left_alone(self):
+        db = self.app.connect()
+        db.execute("CREATE TABLE t(a)")
+        for suffix in ("", "-wal", "-shm", "-turso"):
+            os.rename(self.app.path + suffix, self.path("moved.db") + suffix)
+        theirs = sqlite3.connect(self.app.path, isolation_level=None)
+        theirs.execute("PRAGMA journal_mode=WAL")
+        theirs.execute("CREATE TABLE theirs(a)")
+        db.close()
+        theirs.execute("INSERT INTO theirs VALUES (1)")
+        theirs.close()
+        with open(self.app.path, "rb") as file:
+            self.assertEqual(file.read(20)[18:], b"\2\2")
+
     def test_another_process_keeps_its_snapshot_and_its_log(self):
         db = self.app.connect()
         db.execute("CREATE TABLE t(a)")
