@@ -5,6 +5,7 @@ on loopback, so that every write is forwarded. When the file has ended, each rep
 database at the primary.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -17,8 +18,9 @@ import tempfile
 import time
 import urllib.request
 
-PAGE_SIZE = 1024  # What testfixture is built with, and many tests count on.
-PENDING_BYTE = 0x10000  # Where test/tester.tcl moves the page that holds no data.
+STOCK = []
+# The page size that testfixture is built with, and where test/tester.tcl moves the page that holds no data.
+SUITE = ["--page-size", "1024", "--pending-byte", str(0x10000)]
 WRITE_VERSION = 18  # In page 1; a replica's file has 3 there.
 STOP_SECONDS = 60
 
@@ -88,14 +90,13 @@ class Stage:
 
 
 class Primary:
-    """turso-primary for one file."""
+    """turso-primary for one file. `layout`: arguments that tell how the databases are laid out."""
 
-    def __init__(self, stage, directory):
+    def __init__(self, stage, directory, layout):
         self.data = directory
         self.process = subprocess.Popen(
-            [stage.primary, "--listen", "127.0.0.1:0", "--data", directory, "--create", "--page-size", str(PAGE_SIZE),
-             "--pending-byte", str(PENDING_BYTE),
-             "--log", directory / "log"],
+            [stage.primary, "--listen", "127.0.0.1:0", "--data", directory, "--create", "--log", directory / "log",
+             *layout],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=directory, **stage.identity)
         line = self.process.stdout.readline()
         if not line.startswith("listening on "):
@@ -119,11 +120,13 @@ class Primary:
             return "killed"
 
 
-def _run_testfixture(stage, directory, name, timeout, environment, outcome):
-    command = [stage.programs / "testfixture", stage.source / "test" / "permutations.test", "forcewal", name]
-    with open(directory.parent / f"{directory.name}.output", "w+b") as output:
-        process = subprocess.Popen(command, cwd=directory, stdin=subprocess.DEVNULL, stdout=output,
-                                   stderr=subprocess.STDOUT, env=environment, start_new_session=True, **stage.identity)
+def execute(place, command, timeout, outcome):
+    """Appends to the outcome's output; the exit code, or None where that was no end of its own."""
+    stage = place.stage
+    with tempfile.TemporaryFile(dir=stage.path) as output:
+        process = subprocess.Popen(command, cwd=place.work, stdin=subprocess.DEVNULL, stdout=output,
+                                   stderr=subprocess.STDOUT, env=place.environment, start_new_session=True,
+                                   **stage.identity)
         try:
             code = process.wait(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -135,12 +138,13 @@ def _run_testfixture(stage, directory, name, timeout, environment, outcome):
             pass
         process.wait()
         output.seek(0)
-        outcome.output = output.read().decode("utf-8", "replace")
+        outcome.output += output.read().decode("utf-8", "replace")
     if code is None:
         outcome.trouble.append(f"did not end within {timeout} s")
     elif code < 0:
         outcome.trouble.append(f"killed by {signal.Signals(-code).name}")
-    _read_output(outcome, code)
+        return None
+    return code
 
 
 def _read_output(outcome, code):
@@ -235,44 +239,67 @@ def _compare(work, primary, scratch, outcome):
                                  f" {len(ours)} and {len(theirs)} bytes")
 
 
+class Place:
+    """A directory to run in and, unless it is plain SQLite that runs, a primary of its own."""
+
+    def __init__(self, stage, label, layout):
+        self.stage = stage
+        # The name is short: some tests count on that.
+        self.work = stage.make_directory(f"{label}.run")
+        self.data = self.primary = None
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith("TURSO_")}
+        self.environment["HOME"] = str(self.work)
+        if stage.extension is not None:
+            self.data = stage.make_directory(f"{label}.primary")
+            self.primary = Primary(stage, self.data, layout)
+            self.environment["TURSO_SUITE_EXTENSION"] = str(stage.extension)
+            self.environment["TURSO_VFS_PROVISION"] = self.primary.url
+
+    def compare(self, outcome):
+        """Stops the primary, and compares with it what is left."""
+        if self.primary is None:
+            return
+        if self.primary.process.poll() is None:
+            outcome.commits = self.primary.commits()
+        code = self.primary.stop()
+        if code != 0:
+            outcome.trouble.append(f"turso-primary ended with {code}")
+            return
+        with tempfile.TemporaryDirectory(dir=self.stage.path) as scratch:
+            _compare(self.work, self.primary, pathlib.Path(scratch), outcome)
+
+    def keep(self, directory, output):
+        for path in (self.work, self.data):
+            if path is not None:
+                shutil.copytree(path, pathlib.Path(directory) / path.name, symlinks=True, dirs_exist_ok=True)
+        (pathlib.Path(directory) / f"{self.work.stem}.output").write_text(output)
+
+    def end(self):
+        if self.primary is not None and self.primary.process.poll() is None:
+            self.primary.stop()
+        for path in (self.work, self.data):
+            if path is not None:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def place_for(stage, label, layout):
+    place = Place(stage, label, layout)
+    try:
+        yield place
+    finally:
+        place.end()
+
+
 def run(stage, name, *, timeout, keep=None):
     """`stage` without an extension runs plain SQLite."""
     outcome = Outcome(name)
-    # The test's own name: some tests count on short paths.
-    label = name.removesuffix(".test").replace("/", "-")
-    work = stage.make_directory(f"{label}.run")
-    data = scratch = primary = None
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("TURSO_")}
-    environment["HOME"] = str(work)
     started = time.monotonic()
-    try:
-        if stage.extension is not None:
-            data = stage.make_directory(f"{label}.primary")
-            scratch = stage.path / f"{label}.scratch"
-            scratch.mkdir()
-            primary = Primary(stage, data)
-            environment["TURSO_SUITE_EXTENSION"] = str(stage.extension)
-            environment["TURSO_VFS_PROVISION"] = primary.url
-        _run_testfixture(stage, work, name, timeout, environment, outcome)
-        if primary is not None:
-            if primary.process.poll() is None:
-                outcome.commits = primary.commits()
-            code = primary.stop()
-            if code != 0:
-                outcome.trouble.append(f"turso-primary ended with {code}")
-            else:
-                _compare(work, primary, scratch, outcome)
-    finally:
-        if primary is not None and primary.process.poll() is None:
-            primary.stop()
+    with place_for(stage, name.removesuffix(".test").replace("/", "-"), SUITE) as place:
+        command = [stage.programs / "testfixture", stage.source / "test" / "permutations.test", "forcewal", name]
+        _read_output(outcome, execute(place, command, timeout, outcome))
+        place.compare(outcome)
         outcome.seconds = time.monotonic() - started
         if keep is not None and not outcome.clean:
-            shutil.copytree(work, pathlib.Path(keep) / work.name, symlinks=True, dirs_exist_ok=True)
-            if data is not None:
-                shutil.copytree(data, pathlib.Path(keep) / data.name, dirs_exist_ok=True)
-            (pathlib.Path(keep) / f"{label}.output").write_text(outcome.output)
-        for path in (work, data, scratch):
-            if path is not None:
-                shutil.rmtree(path, ignore_errors=True)
-        (work.parent / f"{work.name}.output").unlink(missing_ok=True)
+            place.keep(keep, outcome.output)
     return outcome

@@ -126,21 +126,28 @@ def build(*programs):
     place = directory()
     if not is_fetched():
         raise SuiteError("the source of SQLite is not there: run scripts/install-deps --test")
+    objects = place / "programs"
+    stamp = objects / "recipe"
+
+    def is_current():
+        return stamp.is_file() and stamp.read_text() == _recipe()
+
+    def missing():
+        return [program for program in programs if not (objects / program).exists()]
+
+    if is_current() and not missing():
+        return objects
     with _only_one(place):
-        objects = place / "programs"
-        stamp = objects / "recipe"
         log = place / "build.log"
         log.unlink(missing_ok=True)
-        if not stamp.is_file() or stamp.read_text() != _recipe():
+        if not is_current():
             shutil.rmtree(objects, ignore_errors=True)
             objects.mkdir()
             _run(["../source/configure", *CONFIGURE], log, cwd=objects, env=dict(os.environ, CFLAGS=""))
             # Made by one process: their rules do not know each other.
             _run(["make", "sqlite3.c", "lemon", "mkkeywordhash"], log, cwd=objects)
             stamp.write_text(_recipe())
-        missing = [program for program in programs if not (objects / program).exists()]
-        if not missing:
-            return objects
         flags = f"-O2 -DSQLITE_OS_UNIX=1 -DSQLITE_EXTRA_INIT=turso_suite_init -include {HERE / 'default_vfs.h'}"
-        _run(["make", f"-j{os.cpu_count()}", f"CFLAGS={flags}", *missing], log, cwd=objects)
+        if missing():
+            _run(["make", f"-j{os.cpu_count()}", f"CFLAGS={flags}", *missing()], log, cwd=objects)
         return objects
