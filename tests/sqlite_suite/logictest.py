@@ -2,7 +2,7 @@
 """Runs files of sqllogictest (https://sqlite.org/sqllogictest) on plain SQLite and on a replica, and compares what each
 record answers. What the files expect is not looked at: some collections of them were made for other databases.
 
-    TURSO_BUILD_DIR=build /usr/bin/python3 tests/sqlite_suite/logictest.py FILE.test...
+    TURSO_BUILD_DIR=build tests/sqlite_suite/logictest.py FILE.test...
 
 The files are not part of this project."""
 
@@ -79,7 +79,7 @@ def main():
         try:
             url = primary.stdout.readline().removeprefix("listening on ").strip()
             # A process of its own for each: what is loaded stays loaded.
-            with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
+            with multiprocessing.get_context("spawn").Pool(os.cpu_count() * 2, maxtasksperchild=1) as pool:
                 def ask(name, url):
                     return pool.map_async(run, [(path, os.path.join(directory, f"{n}-{name}.db"), url)
                                                 for n, path in enumerate(paths)], chunksize=1)
