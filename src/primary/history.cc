@@ -88,8 +88,10 @@ const LatestCommit* History::FindCommit(const ReplicaId& replica) const {
 }
 
 void History::ForgetRefused(int64_t before) {
-  std::erase_if(commits_, [before](const auto& entry) {
-    return entry.second.outcome == Outcome::kRefused && entry.second.heard_of < before;
+  std::erase_if(commits_, [&](const auto& entry) {
+    const LatestCommit& commit = entry.second;
+    return commit.outcome == Outcome::kRefused && commit.heard_of < before &&
+           commit.counter < counter_;
   });
 }
 

@@ -15,9 +15,9 @@
 //   (HI2) A page that differs between known revisions a < b has a counter above a's at b. So a page
 //        that was cut off and came back counts as changed.
 //   (HI3) Of each replica the highest commit number is kept, with its outcome. A committed one is
-//        never forgotten: a replica may ask years later. A refused one may be after a while: the
-//        request that it fences off has long ceased to travel, and its base is no longer the newest
-//        revision unless nothing was written since.
+//        never forgotten: a replica may ask years later. A refused one may be after a while, if
+//        there is a newer revision than there was when it was refused: then the base of a request
+//        that still travels is not the newest, and never will be again.
 // Not for use by several threads at once.
 
 #ifndef TURSO_SRC_PRIMARY_HISTORY_H_
@@ -57,7 +57,7 @@ enum class Outcome : uint8_t {
 struct LatestCommit {
   uint64_t number = 0;
   Outcome outcome = Outcome::kRefused;
-  uint64_t counter = 0;  // Of the revision that it made, if it was committed.
+  uint64_t counter = 0;  // Of the revision that it made; or the newest when it was refused.
   int64_t heard_of = 0;  // Unix time, in seconds.
   friend bool operator==(const LatestCommit&, const LatestCommit&) = default;
 };
@@ -112,7 +112,7 @@ class History {
     commits_[replica] = commit;
   }
   const LatestCommit* FindCommit(const ReplicaId& replica) const;
-  // Drops refused commits not heard of since `before` (Unix time).
+  // Drops refused commits not heard of since `before` (Unix time), as far as (HI3) allows.
   void ForgetRefused(int64_t before);
 
  private:

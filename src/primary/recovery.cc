@@ -34,7 +34,8 @@ Status LogTail::Take(const LogRecord& record) {
   }
   Happened();
   if (const auto* r = std::get_if<RefusedRecord>(&record)) {
-    history_.NoteCommit(r->replica, {r->number, Outcome::kRefused, 0, r->heard_of});
+    history_.NoteCommit(r->replica,
+                        {r->number, Outcome::kRefused, history_.counter(), r->heard_of});
   } else if (const auto* resolved = std::get_if<ResolvedRecord>(&record)) {
     if (resolved->counter != history_.counter())
       return Misplaced("a revision that does not follow");

@@ -206,8 +206,11 @@ void Settle(Request request) {
   Result<Settled> settled = request.database->Settle(replica, number);
   if (!settled.ok()) return request.Fail(settled.status());
   bool committed = settled->outcome == Outcome::kCommitted;
-  request.respond(Success({{"outcome", committed ? "committed" : "refused"},
-                           {"revision", committed ? settled->revision.text() : ""}}));
+  const char* outcome = committed                               ? "committed"
+                        : settled->outcome == Outcome::kRefused ? "refused"
+                                                                : "unknown";
+  request.respond(
+      Success({{"outcome", outcome}, {"revision", committed ? settled->revision.text() : ""}}));
 }
 
 void Hashes(Request request) {

@@ -232,6 +232,10 @@ std::optional<Result<Committed>> ServedDatabase::AnsweredBefore(const PageCommit
                             std::to_string(latest->number) +
                             ": it is a copy or was restored, and needs an identity of its own"));
   }
+  if (latest->outcome == Outcome::kLost) {
+    return Result<Committed>(
+        Status(Code::kOutcomeUnknown, "what became of this commit is not known here"));
+  }
   if (latest->outcome == Outcome::kCommitted) {
     return Result<Committed>(Committed{history_.RevisionAt(latest->counter), false});
   }
@@ -243,48 +247,55 @@ bool ServedDatabase::BaseIsNewest(const PageCommit& commit) const {
   return base && history_.Find(*base) == history_.counter();
 }
 
-// Synced only if nothing else would refuse the same commit after a crash: a base that is not the
-// newest stays so.
-Status ServedDatabase::Refuse(const PageCommit& commit, const std::string& why) {
-  history_.NoteCommit(commit.replica, {commit.number, Outcome::kRefused, 0, UnixNow()});
-  log_->Add(RefusedRecord{commit.replica, commit.number, UnixNow()});
-  counts_.conflicts++;
-  if (BaseIsNewest(commit)) {
+// (D2) For good. A base that is not the newest never is again, so the log may learn of it later;
+// what would be taken when it comes once more must be on disk.
+Status ServedDatabase::Refuse(const PageCommit& commit, const Status& why) {
+  const int64_t now = UnixNow();
+  history_.NoteCommit(commit.replica, {commit.number, Outcome::kRefused, history_.counter(), now});
+  log_->Add(RefusedRecord{commit.replica, commit.number, now});
+  if (why.code() == Code::kConflict) counts_.conflicts++;
+  // Behind a commit of SQL that is under way, the record would say that it has happened (CL2).
+  if (BaseIsNewest(commit) && phase_ != SqlPhase::kCommitting) {
     Status noted = log_->Write();
     if (!noted.ok() && log_->broken()) Fail(noted);
-    if (!noted.ok()) return Status(Code::kOutcomeUnknown, noted.text());
+    if (!noted.ok() && why.code() == Code::kConflict)
+      return Status(Code::kOutcomeUnknown, noted.text());
   }
-  return Status(Code::kConflict, why);
+  return why;
 }
 
 Result<Committed> ServedDatabase::Commit(const PageCommit& commit) {
   Lock lock(mutex_);
-  TURSO_RETURN_IF_ERROR(Ready(&lock));
+  const Status ready = Ready(&lock);
   if (std::optional<Result<Committed>> before = AnsweredBefore(commit)) return *before;
+  Result<Committed> committed = ready.ok() ? TryCommit(&lock, commit) : ready;
+  if (committed.ok() || committed.status().code() == Code::kOutcomeUnknown) return committed;
+  // Nothing can be noted any more that would keep it out when it comes once more.
+  if (!failure_.ok() || stopped_) return Status(Code::kOutcomeUnknown, committed.status().text());
+  // While it waited, the same request may have come a second time and been answered.
+  if (std::optional<Result<Committed>> before = AnsweredBefore(commit)) return *before;
+  return Refuse(commit, committed.status());
+}
+
+Result<Committed> ServedDatabase::TryCommit(Lock* lock, const PageCommit& commit) {
   if (!BaseIsNewest(commit)) {
-    return Refuse(commit, "the primary is at " + history_.head().text() +
-                              ", the commit is based on " + commit.base);
+    return Status(Code::kConflict, "the primary is at " + history_.head().text() +
+                                       ", the commit is based on " + commit.base);
   }
   // Safe to take; but who has a lease relies on being the only one who moves the revision.
-  if (leases_.HeldByOther(commit.replica, commit.fence, Instant::Now())) {
-    return Refuse(commit, "somebody else has the lease");
-  }
-  Status status = TakeWrite(&lock, commit);
-  // While it waited, the same request may have come a second time and been served.
-  if (std::optional<Result<Committed>> before = AnsweredBefore(commit)) {
-    if (status.ok() && !lent_) files_->Unlock(WalLock::kWrite, 1);
-    return *before;
-  }
-  if (status.code() == Code::kConflict) return Refuse(commit, status.text());
-  if (!status.ok()) return status;
-  status = CheckAndWrite(commit);
+  if (leases_.HeldByOther(commit.replica, commit.fence, Instant::Now()))
+    return Status(Code::kConflict, "somebody else has the lease");
+  TURSO_RETURN_IF_ERROR(TakeWrite(lock, commit));
+  // While it waited, the same request may have come a second time and been answered.
+  std::optional<Result<Committed>> before = AnsweredBefore(commit);
+  Status status = before ? OkStatus() : CheckAndWrite(commit);
   if (!lent_) files_->Unlock(WalLock::kWrite, 1);
+  if (before) return *before;
   if (status.code() == Code::kBusy) {
     status = ReadByCheckpointer();
     if (status.ok())
       status = Status(Code::kUnavailable, path_ + ": its wal-index is being recovered");
   }
-  if (status.code() == Code::kConflict) return Refuse(commit, status.text());
   if (!status.ok()) return status;
   counts_.page_commits++;
   Committed committed{history_.head(),
@@ -304,9 +315,13 @@ Status ServedDatabase::TakeWrite(Lock* lock, const PageCommit& commit) {
     Result<bool> locked = files_->TryLock(WalLock::kWrite, 1);
     if (!locked.ok()) return locked.status();
     if (*locked) return OkStatus();
-    if (Instant::Now() >= deadline) {
+    // One that commits is about to move the base.
+    if (Instant::Now() >= deadline && phase_ != SqlPhase::kCommitting) {
       return Status(Code::kConflict, "an SQL transaction of the server itself is under way");
     }
+    if (Instant::Now() >= deadline + kCommitDecidedMax)
+      return Unavailable(path_, "a commit does not come to its end");
+    TURSO_RETURN_IF_ERROR(FaultPoint("commit:waits"));
     // Who has WRITE may be a connection on its way into Enter, which wants mutex_.
     changed_.wait_for(*lock, milliseconds(1));
     if (!failure_.ok()) return failure_;
@@ -340,56 +355,49 @@ Status ServedDatabase::WritePages(const PageCommit& commit) {
     Status status = LogCommit(record);
     if (!status.ok()) {
       // Written and not synced: it may be found at the next start. Cut off again: it never was.
-      return log_->broken() ? Status(Code::kOutcomeUnknown, status.text()) : status;
+      return log_->broken() ? Lose(status) : status;
     }
     logged = std::move(record);
     return FaultPoint("commit:logged");
   };
   Result<WalIndexHeader> header = Apply(files_.get(), commit.pages, options);
   if (!header.ok()) {
-    if (!logged) return header.status();
-    Fail(header.status());
-    return Status(Code::kOutcomeUnknown, header.status().text());
+    return logged ? Lose(header.status()) : header.status();
   }
-  Status status = FaultPoint("commit:written");
-  if (!status.ok()) {
-    Fail(status);
-    return Status(Code::kOutcomeUnknown, status.text());
-  }
+  if (Status status = FaultPoint("commit:written"); !status.ok()) return Lose(status);
   Publish(*logged, *header);
   return OkStatus();
+}
+
+// (D4) The next start will tell.
+Status ServedDatabase::Lose(const Status& why) {
+  Fail(why);
+  return Status(Code::kOutcomeUnknown, why.text());
 }
 
 Result<Settled> ServedDatabase::Settle(const ReplicaId& replica, uint64_t number) {
   Lock lock(mutex_);
   TURSO_RETURN_IF_ERROR(Ready(&lock));
   const LatestCommit* latest = history_.FindCommit(replica);
-  if (latest != nullptr && number < latest->number) {
-    return Status(Code::kInvalid, "commit " + std::to_string(number) +
-                                      " is settled long since: the latest is " +
-                                      std::to_string(latest->number));
-  }
-  if (latest != nullptr && number == latest->number) {
-    if (latest->outcome == Outcome::kCommitted) {
-      return Settled{Outcome::kCommitted, history_.RevisionAt(latest->counter)};
-    }
-    if (latest->outcome == Outcome::kLost) {
-      return Unavailable(
-          path_,
-          "what became of this commit is not known: after a crash, another program changed the "
-          "database before the server was started again");
-    }
-  } else {
-    history_.NoteCommit(replica, {number, Outcome::kRefused, 0, UnixNow()});
+  Settled settled;
+  if (latest == nullptr || number > latest->number) {
+    history_.NoteCommit(replica, {number, Outcome::kRefused, history_.counter(), UnixNow()});
     log_->Add(RefusedRecord{replica, number, UnixNow()});
+  } else if (number < latest->number) {
+    // Two copies of one replica; see AnsweredBefore.
+    settled.outcome = Outcome::kLost;
+  } else if (latest->outcome == Outcome::kCommitted) {
+    return Settled{Outcome::kCommitted, history_.RevisionAt(latest->counter)};
+  } else {
+    settled.outcome = latest->outcome;
   }
-  // Refused, and on disk before anybody relies on it.
+  // On disk before anybody relies on it.
   Status status = log_->Write();
   if (!status.ok()) {
     if (log_->broken()) Fail(status);
     return Unavailable(path_, status.text());
   }
-  return Settled{Outcome::kRefused, {}};
+  return settled;
 }
 
 // ---- Leases

@@ -14,8 +14,8 @@
 //        disturbs nobody: WAL and database file change only by commits and restarts of this
 //        process, which all pass through mutex_.
 //   (D4) When a file operation fails after the commit was logged, nobody knows whether it happened:
-//        the database answers kUnavailable from then on, and the WAL tells when it is opened anew
-//        (Databases does that).
+//        the database answers kUnavailable from then on, a commit kOutcomeUnknown, and the WAL
+//        tells when it is opened anew (Databases does that).
 //   (D5) A change by another program, against the rules or while the server was down, becomes a
 //        revision of its own.
 // Any thread. `done` functions are called without a lock held, exactly once.
@@ -135,10 +135,12 @@ class ServedDatabase : public WriteGate, public std::enable_shared_from_this<Ser
   // The new lifetime; kConflict if the lease is lost.
   Result<Duration> RenewLease(const ReplicaId& holder, uint64_t fence);
   void ReleaseLease(const ReplicaId& holder, uint64_t fence);
-  // kConflict: refused, for good. kInvalid, kFull: refused, nothing was done. kOutcomeUnknown: ask
-  // Settle, after a restart. Without a fence, or with that of a lease that was lost, a commit is
-  // taken if its base is the newest revision and nobody else has the lease.
+  // kOutcomeUnknown: ask Settle, perhaps after a restart. After any other failure the commit was
+  // refused for good, whoever sends it again. Without a fence, or with that of a lease that was
+  // lost, a commit is taken if its base is the newest revision and nobody else has the lease.
   Result<Committed> Commit(const PageCommit& commit);
+  // What became of a commit; nothing new will from now on. kLost: it cannot be told, because a
+  // later number of the replica is known, or because of what another program did.
   Result<Settled> Settle(const ReplicaId& replica, uint64_t number);
   // Up to `limit` pages above `after` as they are now.
   Result<PagePart> Read(PageNo after, uint32_t limit);
@@ -224,11 +226,13 @@ class ServedDatabase : public WriteGate, public std::enable_shared_from_this<Ser
   // What it was answered before, if it was.
   std::optional<Result<Committed>> AnsweredBefore(const PageCommit& commit) const;
   bool BaseIsNewest(const PageCommit& commit) const;
-  Status Refuse(const PageCommit& commit, const std::string& why);
+  Result<Committed> TryCommit(Lock* lock, const PageCommit& commit);
+  Status Refuse(const PageCommit& commit, const Status& why);
   // Waits for WRITE, which is then held or lent_.
   Status TakeWrite(Lock* lock, const PageCommit& commit);
   Status CheckAndWrite(const PageCommit& commit);
   Status WritePages(const PageCommit& commit);
+  Status Lose(const Status& why);
   void CheckpointIfLong(const WalIndexHeader& header);
   void Checkpoint();
   Status CheckpointBy(int mode);

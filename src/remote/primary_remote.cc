@@ -527,8 +527,9 @@ Result<SettleAnswer> PrimaryRemote::Settle(const CommitId& id, const Call& call)
   Result<std::string> outcome = TextField(answer->message.head(), "outcome");
   if (!outcome.ok()) return Corrupt(outcome.status());
   if (*outcome == "refused") return SettleAnswer{SettleOutcome::kRefused, {}};
+  if (*outcome == "unknown") return SettleAnswer{SettleOutcome::kUnknown, {}};
   if (*outcome != "committed") {
-    return Corrupt(Status(Code::kCorrupt, "\"outcome\" is neither committed nor refused"));
+    return Corrupt(Status(Code::kCorrupt, "\"outcome\" is none that there is"));
   }
   Result<Revision> revision = RevisionField(answer->message.head(), "revision");
   if (!revision.ok()) return Corrupt(revision.status());

@@ -125,7 +125,8 @@ struct CommitAnswer {
   bool lease_ended = false;  // Somebody waits: the primary took the lease back with the commit.
 };
 
-enum class SettleOutcome { kCommitted, kRefused };
+// kUnknown: the primary cannot tell any more, but nothing new will become of it.
+enum class SettleOutcome { kCommitted, kRefused, kUnknown };
 struct SettleAnswer {
   SettleOutcome outcome = SettleOutcome::kRefused;
   Revision revision;  // Of the commit, if it was committed.
@@ -167,8 +168,7 @@ class Remote {
   // kInvalid: pages that make no database; or a number below one of the same replica that the
   // primary knows. Nothing was done.
   virtual Result<CommitAnswer> Commit(const Transaction& transaction, const Call& call) = 0;
-  // Fences: afterwards that commit is in the history for ever or will never be. kInvalid: a later
-  // number of the same replica is known, and what became of this one is forgotten.
+  // Fences: afterwards that commit is in the history for ever or will never be.
   virtual Result<SettleAnswer> Settle(const CommitId& id, const Call& call) = 0;
   virtual Result<HashesAnswer> Hashes(const Call& call) = 0;
   // Some pages as they are now; those beyond the end are left out. Returns the revision that they

@@ -117,7 +117,11 @@ Status ReplicaImpl::SettleIntent(SidecarRecord* record, bool frames_present,
                                  const WalIndexHeader& header, Remote* remote, const Call& call) {
   Result<SettleAnswer> answer =
       remote->Settle({record->replica_id, record->intent.commit_number}, call);
-  if (answer.status().code() == Code::kInvalid) {
+  if (!answer.ok()) {
+    return answer.status().While("settling an earlier commit of " + path_ +
+                                 " whose outcome is unknown");
+  }
+  if (answer->outcome == SettleOutcome::kUnknown) {
     record->intent = Intent{};
     // Whose header is in the log was committed, only under which revision is not told any more.
     if (frames_present) record->current = Revision{};
@@ -125,10 +129,6 @@ Status ReplicaImpl::SettleIntent(SidecarRecord* record, bool frames_present,
         record, "what became of a commit whose outcome was unknown cannot be told any more"));
     sidecar_->shared().unsettled.store(0);
     return OkStatus();
-  }
-  if (!answer.ok()) {
-    return answer.status().While("settling an earlier commit of " + path_ +
-                                 " whose outcome is unknown");
   }
   const bool committed = answer->outcome == SettleOutcome::kCommitted;
   // The header of a commit is written only after the primary's yes; frames that stand for a refused
@@ -156,9 +156,7 @@ Status ReplicaImpl::TakeNewIdentity(SidecarRecord* record, const std::string& wh
   TURSO_RETURN_IF_ERROR(sidecar_->Write(record, Sync::kYes));
   TURSO_RETURN_IF_ERROR(MarkDatabase(path_, *id));
   SetIdentity(*id);
-  Log(LogLevel::kWarning, path_ + ": " + why +
-                              "; it is a copy of another replica, or was restored from a backup, "
-                              "and has an identity of its own from now on");
+  Log(LogLevel::kWarning, path_ + ": " + why + "; it has another identity from now on");
   return OkStatus();
 }
 

@@ -40,6 +40,7 @@ Status ReplicaImpl::CatchUp(WalFiles* files, HasRead has_read, Write* write,
   Result<SidecarRecord> record = Stand(files, caller_.get(), call);
   if (!record.ok()) return record.status();
   write->record = *std::move(record);
+  SetIdentity(write->record.replica_id);  // Another process may have taken a new one.
   if (TakeIdleLease(&write->fence)) return OkStatus();
 
   const bool has_background = options_.sync != SyncMode::kOff;
@@ -149,15 +150,10 @@ Status ReplicaImpl::Send(const PageSet& pages, Write* write, uint64_t number,
     return OkStatus();
   }
   const Status& failure = answer.status();
-  if (failure.code() == Code::kOutcomeUnknown || failure.code() == Code::kCorrupt) {
+  // kInvalid: the request may have been garbled on its way, or our number be behind the latest.
+  if (failure.code() == Code::kOutcomeUnknown || failure.code() == Code::kCorrupt ||
+      failure.code() == Code::kInvalid) {
     return SettleSent(write, deadline, failure, interrupted);
-  }
-  if (failure.code() == Code::kInvalid &&
-      caller_->Settle(transaction.id, CallWith(interrupted)).status().code() == Code::kInvalid) {
-    write->outnumbered = true;
-    return Status(Code::kConflict, "committing to " + options_.url +
-                                       ": another replica has committed under the identity of " +
-                                       path_ + ", which gets one of its own: try again");
   }
   return failure.While("committing to " + options_.url);
 }
@@ -166,6 +162,7 @@ Status ReplicaImpl::Send(const PageSet& pages, Write* write, uint64_t number,
 Status ReplicaImpl::SettleSent(Write* write, Instant deadline, const Status& why,
                                const Interrupted& interrupted) {
   const CommitId id{write->record.replica_id, write->record.last_commit_number};
+  const std::string doing = "committing to " + options_.url + ": ";
   Duration pause = milliseconds(20);
   for (;;) {
     const Duration left = deadline - Instant::Now();
@@ -175,21 +172,28 @@ Status ReplicaImpl::SettleSent(Write* write, Instant deadline, const Status& why
     Result<SettleAnswer> answer = caller_->Settle(id, call);
     if (answer.ok()) {
       NoteReached();
-      if (answer->outcome == SettleOutcome::kRefused) {
-        return Status(Code::kConflict,
-                      "committing to " + options_.url + ": the answer was lost (" + why.text() +
-                          "), and the primary now says that it did not commit: try again");
+      if (answer->outcome == SettleOutcome::kCommitted) {
+        write->record.intent.target = answer->revision;
+        return OkStatus();
       }
-      write->record.intent.target = answer->revision;
-      return OkStatus();
+      const bool invalid = why.code() == Code::kInvalid;
+      if (answer->outcome == SettleOutcome::kUnknown && !invalid) break;
+      if (answer->outcome == SettleOutcome::kUnknown) {
+        write->outnumbered = true;
+        return Status(Code::kConflict, doing +
+                                           "another replica has committed under the identity "
+                                           "of " +
+                                           path_ + ", which gets one of its own: try again");
+      }
+      if (invalid) return Status(why.code(), doing + why.text());
+      return Status(Code::kConflict,
+                    doing + "the answer was lost (" + why.text() +
+                        "), and the primary now says that it did not commit: try again");
     }
-    if (answer.status().code() == Code::kInvalid) break;  // Never to be told.
     std::this_thread::sleep_for(std::min(pause, std::max(left, Duration{})));
     pause = std::min<Duration>(pause * 2, milliseconds(500));
   }
-  return Status(Code::kOutcomeUnknown, "committing to " + options_.url +
-                                           ": the outcome is unknown, since no answer "
-                                           "came (" +
+  return Status(Code::kOutcomeUnknown, doing + "the outcome is unknown, since no answer came (" +
                                            why.text() + "); the next write asks the primary first");
 }
 

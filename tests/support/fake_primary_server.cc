@@ -150,8 +150,8 @@ class Service {
     CommitId id{IdOf(in(), "replica"), NumberField(in(), "number").value()};
     Result<SettleAnswer> answer = remote_.Settle(id, {});
     if (!answer.ok()) return answer.status();
-    bool is_committed = answer->outcome == SettleOutcome::kCommitted;
-    head_ = {{"outcome", is_committed ? "committed" : "refused"},
+    static const char* const kNames[] = {"committed", "refused", "unknown"};
+    head_ = {{"outcome", kNames[static_cast<int>(answer->outcome)]},
              {"revision", Text(answer->revision)}};
     return OkStatus();
   }

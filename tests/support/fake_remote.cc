@@ -210,6 +210,16 @@ void FakeRemote::LoseAnswer(int nth, const char* call) {
   faults_.push_back({nth, call ? call : "", std::nullopt});
 }
 
+void FakeRemote::DelayRequest(int nth) {
+  std::lock_guard lock(mutex_);
+  delay_ = nth;
+}
+
+bool FakeRemote::TakeDelay() {
+  std::lock_guard lock(mutex_);
+  return delay_ > 0 && --delay_ == 0;
+}
+
 void FakeRemote::CutPullAfter(size_t pages) {
   std::lock_guard lock(mutex_);
   cut_pull_after_ = pages;
@@ -373,39 +383,62 @@ Status FakeRemote::ReleaseLease(const std::array<uint8_t, 16>& holder, uint64_t 
   return answer_lost ? AnswerLost() : OkStatus();
 }
 
-Result<CommitAnswer> FakeRemote::Commit(const Transaction& transaction, const Call& call) {
-  bool answer_lost = false;
-  TURSO_RETURN_IF_ERROR(Enter("commit", call, &answer_lost));
-  Status unknown(Code::kOutcomeUnknown, "fake primary: the answer to a commit was lost");
-  FakePrimary& p = *primary_;
-  std::lock_guard lock(p.mutex_);
-  traffic_.bytes_sent += transaction.pages->size() * p.page_size_;
+Result<CommitAnswer> FakePrimary::Commit(const Transaction& transaction) {
   auto key = std::make_pair(transaction.id.replica, transaction.id.number);
-  if (auto known = p.outcomes_.find(key); known != p.outcomes_.end()) {
-    if (answer_lost) return unknown;
+  if (auto known = outcomes_.find(key); known != outcomes_.end()) {
     if (known->second.is_committed) return known->second.answer;
     return Status(Code::kConflict, "fake primary: that commit was refused before");
   }
-  if (p.IsOutnumbered(transaction.id)) {
+  if (IsOutnumbered(transaction.id)) {
     return Status(Code::kInvalid, "fake primary: that replica has made a later commit");
   }
-  bool is_held_by_other = p.LeaseIsLive() && p.lease_->fence != transaction.fence;
-  if (transaction.base != p.RevisionOf(p.counter_) || is_held_by_other) {
-    p.outcomes_[key] = {};
-    if (answer_lost) return unknown;
+  bool is_held_by_other = LeaseIsLive() && lease_->fence != transaction.fence;
+  if (transaction.base != RevisionOf(counter_) || is_held_by_other) {
+    outcomes_[key] = {};
     return Status(Code::kConflict, "fake primary: the base is not the newest revision");
   }
-  TURSO_RETURN_IF_ERROR(p.Apply(*transaction.pages));
-  p.commits_++;
-  CommitAnswer answer{p.RevisionOf(p.counter_), false};
-  p.DropOldWaiters();
-  if (p.LeaseIsLive() && !p.waiters_.empty()) {
+  TURSO_RETURN_IF_ERROR(Apply(*transaction.pages));
+  commits_++;
+  CommitAnswer answer{RevisionOf(counter_), false};
+  DropOldWaiters();
+  if (LeaseIsLive() && !waiters_.empty()) {
     answer.lease_ended = true;
-    p.lease_.reset();
-  } else if (p.LeaseIsLive()) {
-    p.lease_->expires = Instant::Now() + p.lease_lifetime_;
+    lease_.reset();
+  } else if (LeaseIsLive()) {
+    lease_->expires = Instant::Now() + lease_lifetime_;
   }
-  p.outcomes_[key] = {true, answer};
+  outcomes_[key] = {true, answer};
+  return answer;
+}
+
+std::vector<Code> FakePrimary::DeliverLate() {
+  std::lock_guard lock(mutex_);
+  std::vector<Code> codes;
+  for (Late& late : late_) {
+    late.transaction.pages = &late.pages;
+    codes.push_back(Commit(late.transaction).status().code());
+  }
+  late_.clear();
+  return codes;
+}
+
+Result<CommitAnswer> FakeRemote::Commit(const Transaction& transaction, const Call& call) {
+  bool answer_lost = false;
+  bool delayed = TakeDelay();
+  TURSO_RETURN_IF_ERROR(Enter("commit", call, &answer_lost));
+  Status unknown(Code::kOutcomeUnknown, "fake primary: the answer to a commit was lost");
+  std::lock_guard lock(primary_->mutex_);
+  const PageSet& pages = *transaction.pages;
+  traffic_.bytes_sent += pages.size() * primary_->page_size_;
+  if (delayed) {
+    FakePrimary::Late& late = primary_->late_.emplace_back();
+    late.transaction = transaction;
+    late.pages = PageSet(pages.page_size());
+    late.pages.set_db_size(pages.db_size());
+    for (const auto& [page, image] : pages) late.pages.Put(page, image);
+    return unknown;
+  }
+  Result<CommitAnswer> answer = primary_->Commit(transaction);
   if (answer_lost) return unknown;
   return answer;
 }
@@ -414,9 +447,7 @@ Result<SettleAnswer> FakeRemote::Settle(const CommitId& id, const Call& call) {
   bool answer_lost = false;
   TURSO_RETURN_IF_ERROR(Enter("settle", call, &answer_lost));
   std::lock_guard lock(primary_->mutex_);
-  if (primary_->IsOutnumbered(id)) {
-    return Status(Code::kInvalid, "fake primary: that replica has made a later commit");
-  }
+  if (primary_->IsOutnumbered(id)) return SettleAnswer{SettleOutcome::kUnknown, {}};
   const FakePrimary::Outcome& outcome = primary_->outcomes_[{id.replica, id.number}];
   if (answer_lost) return AnswerLost();
   if (!outcome.is_committed) return SettleAnswer{SettleOutcome::kRefused, {}};

@@ -10,6 +10,7 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -49,6 +50,8 @@ class FakePrimary {
   void set_lease_lifetime(Duration lifetime);
   // How many pages a lease may bring along.
   void set_lease_pages_max(size_t pages);
+  // What FakeRemote::DelayRequest held back arrives, and how each is answered, whoever hears it.
+  std::vector<Code> DeliverLate();
 
  private:
   friend class FakeRemote;
@@ -66,7 +69,12 @@ class FakePrimary {
     Holder holder{};
     Instant keeps_place_until;
   };
+  struct Late {
+    Transaction transaction;
+    PageSet pages;
+  };
 
+  Result<CommitAnswer> Commit(const Transaction& transaction);
   Revision RevisionOf(uint64_t counter) const;
   std::optional<uint64_t> CounterOf(const Revision& revision) const;
   Status Apply(const PageSet& pages);
@@ -93,6 +101,7 @@ class FakePrimary {
   uint64_t last_fence_ = 0;
   Duration lease_lifetime_ = seconds(2);
   size_t lease_pages_max_ = 256;
+  std::list<Late> late_;
   int commits_ = 0;
 };
 
@@ -106,6 +115,8 @@ class FakeRemote : public Remote {
   void FailCall(int nth, Code code, const char* call = nullptr);
   // The primary acts, and its answer is lost: kOutcomeUnknown for a commit, else kUnavailable.
   void LoseAnswer(int nth, const char* call = nullptr);
+  // The nth commit is still under way when its answer is not waited for any more: kOutcomeUnknown.
+  void DelayRequest(int nth);
   // The next pull ends with kUnavailable after that many pages.
   void CutPullAfter(size_t pages);
   // Until Reconnect, nothing reaches the primary.
@@ -141,6 +152,7 @@ class FakeRemote : public Remote {
     std::optional<Code> code;  // None: the answer is lost.
   };
 
+  bool TakeDelay();
   // Why the call fails before it reaches the primary; *answer_lost if it fails after.
   Status Enter(const char* name, const Call& call, bool* answer_lost);
 
@@ -148,6 +160,7 @@ class FakeRemote : public Remote {
   mutable std::mutex mutex_;
   std::vector<Fault> faults_;
   std::optional<size_t> cut_pull_after_;
+  int delay_ = 0;
   bool disconnected_ = false;
   std::function<void(const std::string&)> before_;
   std::vector<std::string> calls_;
