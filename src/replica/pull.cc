@@ -174,10 +174,13 @@ Result<Revision> ReplicaImpl::PullAndApply(Remote* remote, Duration wait, const 
   if (!reached.ok()) return reached.status().While("pulling from " + options_.url);
   if (news.base().has_value()) since = *news.base();
   if (news.base().has_value() && *reached == *since) {
-    // A copy of this replica has its identity, and its commits are not ours.
+    // Our own commit is not ours yet if its answer was lost or its process died, and never if a
+    // copy of this replica has our identity.
     Result<SidecarRecord> record = sidecar_->Read();
     if (!record.ok()) return record.status();
-    if (record->intent.kind == IntentKind::kNone && !(record->current == *reached))
+    const bool coming =
+        record->intent.kind == IntentKind::kCommitted && record->intent.target == *reached;
+    if (!coming && !(record->current == *reached))
       return Status(Code::kBusy, path_ + ": the replica is not where its primary takes it to be");
   }
   if (!(*reached == *since)) {

@@ -237,10 +237,14 @@ ReplicaStatus ReplicaImpl::status() {
       shared.lease_fence.load() == 0 || Instant{shared.lease_until.load()} < Instant::Now() ? "none"
       : shared.lease_idle_since.load() == 0                                                 ? "held"
                                             : "idle";
+  Result<SidecarRecord> record = sidecar_->Read();
+  // One that is under way in a process has the lease; without it, nobody waits for the answer.
+  const bool settling =
+      record.ok() && record->intent.kind == IntentKind::kCommit &&
+      (status.lease != "held" || shared.unsettled.load() == record->intent.commit_number);
   if (Result<WalIndexHeader> header = OwnHeader(); header.ok()) {
     std::lock_guard lock(files_mutex_);
     Result<uint64_t> size = own_files_->DatabaseSize();
-    Result<SidecarRecord> record = sidecar_->Read();
     if (header->frames != 0) {
       status.page_count = header->db_size;
     } else if (size.ok() && record.ok() && record->page_size != 0) {
@@ -269,10 +273,7 @@ ReplicaStatus ReplicaImpl::status() {
   const bool silent = options_.sync == SyncMode::kFollow && status.lag_ms >= 0 &&
                       milliseconds(status.lag_ms) > kSilence;
   const bool offline = failed || silent;
-  status.state = shared.unsettled.load() != 0 ? "settling"
-                 : offline                    ? "offline"
-                 : stale                      ? "stale"
-                                              : "live";
+  status.state = settling ? "settling" : offline ? "offline" : stale ? "stale" : "live";
   return status;
 }
 
