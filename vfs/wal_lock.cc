@@ -1,6 +1,8 @@
 // The locks of the wal-index, as the points of a transaction:
 // https://sqlite.org/walformat.html#wal_locks
 
+#include <cstring>
+
 #include "src/base/log.h"
 #include "vfs/gated_file.h"
 #include "vfs/guarded.h"
@@ -28,15 +30,21 @@ constexpr size_t kFrameChecksumAt = 24;
 constexpr size_t kSaltsAt = 32;
 
 // The state of the log that a read transaction sees. SQLite compares the header once more after it
-// has the lock, and asks for the lock again if it has moved; so a torn copy here never lasts.
+// has the lock, and asks for the lock again if it has moved; so a torn copy here never lasts. Word
+// by word, as it is written (src/wal/wal_index.h).
 void NoteSnapshot(Session* session) {
   const volatile uint8_t* index = session->index;
   if (index == nullptr) return;
+  const auto word = [index](size_t at) {
+    return __atomic_load_n(reinterpret_cast<const volatile uint32_t*>(index + at),
+                           __ATOMIC_RELAXED);
+  };
   WalPosition& at = session->snapshot;
-  at.frames = *reinterpret_cast<const volatile uint32_t*>(index + kFramesAt);
-  at.checksum.first = *reinterpret_cast<const volatile uint32_t*>(index + kFrameChecksumAt);
-  at.checksum.second = *reinterpret_cast<const volatile uint32_t*>(index + kFrameChecksumAt + 4);
-  for (size_t i = 0; i < at.salts.size(); i++) at.salts[i] = index[kSaltsAt + i];
+  at.frames = word(kFramesAt);
+  at.checksum = {word(kFrameChecksumAt), word(kFrameChecksumAt + 4)};
+  const uint32_t salts[2] = {word(kSaltsAt), word(kSaltsAt + 4)};
+  static_assert(sizeof salts == sizeof at.salts);
+  std::memcpy(at.salts.data(), salts, sizeof salts);
   if (at.frames == 0) at = WalPosition{};
 }
 
