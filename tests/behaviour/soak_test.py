@@ -21,14 +21,14 @@ class ShortSoak(BehaviourTest):
         arguments = ["--minutes", length / 60, "--round", length, "--seed", seed, "--only", phase]
         done, good = soak.run([*map(str, arguments), "--directory", self.directory])
         self.assertTrue(good)
-        self.assertGreater(done.total.acknowledged, 50)
+        self.assertGreater(done.total.acknowledged, 10)
         return done
 
     def test_nothing_is_lost_among_8_processes_of_8_threads_that_are_killed(self):
         self.assertGreater(self.soak("8 processes of 8 threads").counts["processes killed"], 2)
 
     def test_nothing_is_lost_when_everything_happens_at_once(self):
-        self.assertGreater(sum(self.soak("all at once").counts.values()), 5)
+        self.assertGreater(sum(self.soak("all at once").counts.values()), 1)
 
 
 class Oracle(BehaviourTest):
