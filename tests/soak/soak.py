@@ -213,7 +213,9 @@ class Soak:
         well = self.phase.codes == BUSY
         options = self.random.choice(OPTIONS_WELL if well else OPTIONS_WELL + OPTIONS_UNWELL)
         url = network.url() if self.phase.needs_proxy else self.primary.url()
-        group.replica = harness.Replica(group.replica.path, url, timeout="3s", **options)
+        # While all is well a wait of seconds is a loaded machine's, and nothing to be told.
+        timeout = "30s" if well else "3s"
+        group.replica = harness.Replica(group.replica.path, url, timeout=timeout, **options)
         group.is_strict = options.get("max_staleness") == "0" and "on_stale" not in options
         if not well and self.random.random() < 0.2:
             group.forget()
