@@ -164,6 +164,7 @@ Status ReplicaImpl::SettleSent(Write* write, Instant deadline, const Status& why
   const CommitId id{write->record.replica_id, write->record.last_commit_number};
   const std::string doing = "committing to " + options_.url + ": ";
   Duration pause = milliseconds(20);
+  std::string asked;
   for (;;) {
     const Duration left = deadline - Instant::Now();
     if (left < milliseconds(1) || (interrupted && interrupted())) break;
@@ -190,11 +191,13 @@ Status ReplicaImpl::SettleSent(Write* write, Instant deadline, const Status& why
                     doing + "the answer was lost (" + why.text() +
                         "), and the primary now says that it did not commit: try again");
     }
+    asked = "; asked what became of it: " + answer.status().text();
     std::this_thread::sleep_for(std::min(pause, std::max(left, Duration{})));
     pause = std::min<Duration>(pause * 2, milliseconds(500));
   }
   return Status(Code::kOutcomeUnknown, doing + "the outcome is unknown, since no answer came (" +
-                                           why.text() + "); the next write asks the primary first");
+                                           why.text() + asked +
+                                           "); the next write asks the primary first");
 }
 
 void ReplicaImpl::Leave(WalFiles* files) {
