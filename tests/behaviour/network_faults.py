@@ -25,12 +25,15 @@ class Fault:
     """
     harmless    what is asked for goes well all the same, if this happens to one exchange
     ambiguous   but a commit that meets it is settled, and may have to be tried again
-    slow        goes on at a pace of its own: an operation may take longer than the timeout"""
+    slow        goes on at a pace of its own: an operation may take longer than the timeout
+    words       what turso_last_error() says of it"""
 
-    def __init__(self, name, act, harmless=False, ambiguous=False, slow=False, timeout=TIMEOUT):
+    def __init__(
+        self, name, act, harmless=False, ambiguous=False, slow=False, timeout=TIMEOUT, words=()
+    ):
         self.name, self.act = name, act
         self.harmless, self.ambiguous, self.slow = harmless, ambiguous, slow
-        self.timeout = timeout
+        self.timeout, self.words = timeout, words
 
 
 def exchange_fault(name, **traits):
@@ -193,12 +196,15 @@ def delivered_again(exchange):
 
 
 def add_status(status, headers=None, suffix="", timeout=TIMEOUT, **traits):
+    words = ["text/html"] if status == 200 else [f"HTTP status {status}"]
+    words += [f"come again in {seconds} s" for seconds in (headers or {}).values()]
+
     def answer():
         made = Answer(status, "text/html", HTML)
         made.headers = headers or {}
         return made
 
-    @exchange_fault(f"{status}{suffix}, not delivered", timeout=timeout, **traits)
+    @exchange_fault(f"{status}{suffix}, not delivered", timeout=timeout, words=words, **traits)
     def instead(exchange):
         _ = exchange.body
         exchange.send(answer())
@@ -206,7 +212,7 @@ def add_status(status, headers=None, suffix="", timeout=TIMEOUT, **traits):
     # Who answers 3xx or 4xx has not let the request through; of a 5xx nobody knows.
     if status == 200 or status >= 500:
 
-        @exchange_fault(f"{status}{suffix}, delivered", timeout=timeout)
+        @exchange_fault(f"{status}{suffix}, delivered", timeout=timeout, words=words)
         def afterwards(exchange):
             exchange.deliver()
             exchange.send(answer())
@@ -223,12 +229,12 @@ add_status(429, *LATER)
 add_status(503, *LATER)
 
 
-@exchange_fault("redirect to the same host")
+@exchange_fault("redirect to the same host", words=["a redirect to", "are not followed"])
 def redirect_here(exchange):
     redirect(exchange, 307, exchange.proxy.url("elsewhere"))
 
 
-@exchange_fault("redirect to another host")
+@exchange_fault("redirect to another host", words=["a redirect to", "are not followed"])
 def redirect_away(exchange):
     redirect(exchange, 308, exchange.proxy.elsewhere)
 
@@ -276,10 +282,12 @@ class Outage:
     """`begin(network)` returns what ends it. A Network has a proxy, certificates, and a resolver of its own."""
 
     harmless = ambiguous = slow = False
-    timeout = TIMEOUT
+    words = ()
 
     def __init__(self, name, begin, needs):
         self.name, self.begin, self.needs = name, begin, needs
+        # A handshake is work, for which a machine with too much to do may need more than a second.
+        self.timeout = 3 * TIMEOUT if needs == "tls" else TIMEOUT
 
 
 def outage(name, needs=""):
@@ -353,6 +361,7 @@ def stalling_handshake(network):
 
 
 NAME_FAULTS = {name for name, outage in OUTAGES.items() if outage.needs == "name"}
+TLS_FAULTS = {name for name, outage in OUTAGES.items() if outage.needs == "tls"}
 
 
 # --- Certificates. -------------------------------------------------------------------------------------------------

@@ -4,9 +4,10 @@ import collections
 import os
 from unittest import mock
 
-from harness import BUILD_DIR, BehaviourTest, main
+from harness import BUILD_DIR, BehaviourTest, main, seconds, seeded_random
 from network_cells import STEPS, run_cells
 from network_faults import EXCHANGE_FAULTS, NAME_FAULTS, OUTAGES, Certificates
+from network_storm import run_storms
 
 PROCESSES, THREADS = 3, 8  # Most of it is waiting.
 FIRST_CONTACTS = {"make: identify", "move: identify", "write: lease", "turso_sync: pull"}
@@ -30,12 +31,15 @@ class NetworkMatrix(BehaviourTest):
         results = self.run_all([(number, *cell) for number, cell in enumerate(cells)])
         self.assertEqual(len(cells), len(results))
         print_table(results)
+        self.assert_no_problems(results)
+        self.assert_all_met(results)
+
+    def assert_no_problems(self, results):
         problems = [result for result in results if result["problems"]]
         for result in problems:
             print(result["step"], "|", result["fault"], "| lasting" if result["lasting"] else "")
             print("    told", result["told"], *result["problems"], sep="\n    ")
         self.assertEqual(0, len(problems))
-        self.assert_all_met(results)
 
     def assert_all_met(self, results):
         """A name is asked for once, and remembered: the name service is met only where the first contact is."""
@@ -58,17 +62,38 @@ class NetworkMatrix(BehaviourTest):
                 yield fault, True
 
     def run_all(self, cells):
-        report = self.report("cells")
         shares = [cells[n::PROCESSES] for n in range(PROCESSES)]
-        place = (self.directory, self.server.port)
+        return self.run_in_processes(run_cells, [(share, THREADS) for share in shares], 600)
+
+    def run_in_processes(self, function, arguments, timeout):
+        report = self.report(function.__name__)
         with mock.patch.dict(os.environ, self.environment):
             children = [
-                self.spawn(f"cells{n}", run_cells, *place, share, THREADS, report)
-                for n, share in enumerate(shares)
+                self.spawn(
+                    f"{function.__name__}{n}",
+                    function,
+                    self.directory,
+                    self.server.port,
+                    *these,
+                    report,
+                )
+                for n, these in enumerate(arguments)
             ]
         for child in children:
-            child.finish(timeout=600)
+            child.finish(timeout)
         return report.read()
+
+    def test_faults_in_a_row_lose_and_double_nothing(self):
+        generator = seeded_random("storms")
+        duration = seconds(20)
+        seeds = [[generator.randrange(2**32) for _ in range(4)] for _ in range(PROCESSES)]
+        arguments = [(share, duration) for share in seeds]
+        results = self.run_in_processes(run_storms, arguments, duration + 300)
+        self.assertEqual(4 * PROCESSES, len(results))
+        told = collections.Counter(str(code) for result in results for code in result["told"])
+        sums = {key: sum(result[key] for result in results) for key in ("lost", "doubled", "over")}
+        print(f"{len(results)} storms, {sum(told.values())} deeds, {dict(told)}, {sums}")
+        self.assert_no_problems(results)
 
 
 def print_table(results):
