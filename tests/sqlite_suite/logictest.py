@@ -80,11 +80,11 @@ def main():
             url = primary.stdout.readline().removeprefix("listening on ").strip()
             # A process of its own for each: what is loaded stays loaded.
             with multiprocessing.get_context("spawn").Pool(os.cpu_count() * 2, maxtasksperchild=1) as pool:
-                def ask(name, url):
-                    return pool.map_async(run, [(path, os.path.join(directory, f"{n}-{name}.db"), url)
-                                                for n, path in enumerate(paths)], chunksize=1)
-                plain, ours = ask("plain", None), ask("replica", url)
-                for path, expected, got in zip(paths, plain.get(), ours.get()):
+                answers = pool.imap(run, [(path, os.path.join(directory, f"{n}-{name}.db"), where)
+                                          for n, path in enumerate(paths)
+                                          for name, where in (("plain", None), ("replica", url))])
+                for path in paths:
+                    expected, got = next(answers), next(answers)
                     total += got[0]
                     if got != expected:
                         different += 1

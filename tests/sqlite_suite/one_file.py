@@ -23,6 +23,14 @@ STOCK = []
 SUITE = ["--page-size", "1024", "--pending-byte", str(0x10000)]
 WRITE_VERSION = 18  # In page 1; a replica's file has 3 there.
 STOP_SECONDS = 60
+PYTHON = "/usr/bin/python3"  # Debian's: it can load extensions.
+CATCH_UP = """
+import sqlite3, sys
+db = sqlite3.connect(":memory:")
+db.enable_load_extension(True)
+db.load_extension(sys.argv[1])
+sqlite3.connect(f"file:{sys.argv[2]}?vfs=turso", uri=True).execute("SELECT turso_sync()").fetchall()
+"""
 
 
 @dataclasses.dataclass
@@ -267,6 +275,18 @@ class Place:
             return
         with tempfile.TemporaryDirectory(dir=self.stage.path) as scratch:
             _compare(self.work, self.primary, pathlib.Path(scratch), outcome)
+
+    def catch_up(self, outcome):
+        """What a process left that was killed between the primary's yes and its own end."""
+        if self.primary is None:
+            return
+        for sidecar in sorted(self.work.rglob("*-turso")):
+            replica = str(sidecar).removesuffix("-turso")
+            done = subprocess.run([PYTHON, "-c", CATCH_UP, self.stage.extension, replica], capture_output=True,
+                                  text=True, check=False, timeout=STOP_SECONDS, **self.stage.identity)
+            if done.returncode != 0:
+                outcome.trouble.append(f"{replica} cannot catch up: {done.stderr.strip()}")
+        outcome.trouble += [f"{path} was set aside" for path in self.work.rglob("*.aside-*")]
 
     def keep(self, directory, output):
         for path in (self.work, self.data):

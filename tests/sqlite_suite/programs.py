@@ -16,14 +16,16 @@ class Program:
     commands: list  # Run one after the other in one directory; all must end with 0.
     # How many errors the output counts, and out of how many tests. A program without them passes by its exit code.
     counts: str = None
-    tests: int = 0  # At least so many must have run: mptester ends well also if it ran none.
+    # At least so many must have run: mptester ends well also if it ran none. Of 94 and 81 it may not count the last ones
+    # of each client.
+    tests: int = 0
 
 
 PROGRAMS = [
     Program("mptester crash01", [[*MULTI_PROCESS, "{source}/mptest/crash01.test"]],
-            r"Summary: (\d+) errors out of (\d+) tests", 94),
+            r"Summary: (\d+) errors out of (\d+) tests", 90),
     Program("mptester multiwrite01", [[*MULTI_PROCESS, "{source}/mptest/multiwrite01.test"]],
-            r"Summary: (\d+) errors out of (\d+) tests", 81),
+            r"Summary: (\d+) errors out of (\d+) tests", 72),
     *[Program(f"threadtest3 {name}", [["{programs}/threadtest3", name]], r"(\d+) errors out of (\d+) tests", 1)
       for name in ("walthread1", "walthread2", "walthread3", "walthread4", "walthread5")],
     Program("speedtest1", [["{programs}/speedtest1", "--journal", "wal", "--size", "{size}", "test.db"]]),
@@ -57,5 +59,6 @@ def run(stage, program, *, timeout, size):
             if outcome.tests < program.tests:
                 outcome.trouble.append(f"{outcome.tests} tests ran, and there are {program.tests}")
         outcome.seconds = time.monotonic() - started
+        place.catch_up(outcome)
         place.compare(outcome)
     return outcome
