@@ -91,6 +91,43 @@ TEST(Statements, NameRowsByTheTypesOfTheirKeys) {
   EXPECT_EQ(mirror.copy()->Int("SELECT count(*) FROM w"), 4);
 }
 
+// Each key is looked up, in whatever shape it comes.
+TEST(Statements, FindEachRowByItsKey) {
+  Mirror mirror(
+      "CREATE TABLE w(a COLLATE NOCASE, b, c, PRIMARY KEY(b DESC, a COLLATE RTRIM)) WITHOUT "
+      "ROWID; CREATE TABLE x(a COLLATE NOCASE PRIMARY KEY, b) WITHOUT ROWID; CREATE TABLE "
+      "t(a); CREATE TABLE i(id INTEGER PRIMARY KEY, a); INSERT INTO w "
+      "VALUES('a',1,1),('b',2,2),('c',3,3); INSERT INTO x VALUES('a',1),('b',2),('c',3); INSERT "
+      "INTO t VALUES(1),(2),(3); INSERT INTO i VALUES(1,1),(2,2),(3,3)");
+  ExpectCarried(&mirror,
+                "UPDATE w SET c=9 WHERE b=3; DELETE FROM w WHERE b<3; UPDATE x SET b=9 WHERE "
+                "a='c'; DELETE FROM x WHERE b<3; UPDATE t SET a=9 WHERE a=3; DELETE FROM t WHERE "
+                "a<3; UPDATE i SET a=9 WHERE id=3; DELETE FROM i WHERE id<3");
+  EXPECT_EQ(Sent(mirror).size(), 8U);
+  for (const std::string& sql : Sent(mirror)) {
+    sqlite3_stmt* plan = nullptr;
+    ASSERT_EQ(sqlite3_prepare_v2(mirror.copy()->handle(), ("EXPLAIN QUERY PLAN " + sql).c_str(), -1,
+                                 &plan, nullptr),
+              SQLITE_OK);
+    while (sqlite3_step(plan) == SQLITE_ROW)
+      EXPECT_THAT(reinterpret_cast<const char*>(sqlite3_column_text(plan, 3)),
+                  Not(HasSubstr("SCAN")))
+          << sql;
+    sqlite3_finalize(plan);
+  }
+}
+
+TEST(Statements, NameRowsByTheCollationsOfTheirKeys) {
+  Mirror mirror(
+      "CREATE TABLE w(k TEXT COLLATE NOCASE, v, PRIMARY KEY(k COLLATE BINARY)) WITHOUT "
+      "ROWID; INSERT INTO w VALUES('a',1),('A',2),('b',3); CREATE TABLE x(j COLLATE RTRIM, k "
+      "COLLATE NOCASE, v, PRIMARY KEY(k COLLATE BINARY, j COLLATE BINARY)) WITHOUT ROWID; "
+      "INSERT INTO x VALUES('a','a',1),('a ','A',2),('a ','a',3)");
+  ExpectCarried(&mirror, "UPDATE w SET v=9 WHERE v=1; UPDATE x SET v=9 WHERE v=1");
+  ExpectCarried(&mirror, "DELETE FROM w WHERE v=2; DELETE FROM x WHERE v=2");
+  EXPECT_EQ(mirror.copy()->Int("SELECT (SELECT count(*) FROM w)+(SELECT count(*) FROM x)"), 4);
+}
+
 TEST(Statements, LetUniqueValuesChangePlaces) {
   Mirror mirror(
       "CREATE TABLE t(id INTEGER PRIMARY KEY, a UNIQUE, b); CREATE UNIQUE INDEX t_b ON "
@@ -192,6 +229,9 @@ TEST(Statements, LeaveTheNumbersOfAutoincrementAsTheyAre) {
   ExpectCarried(&mirror,
                 "CREATE TABLE x(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO x "
                 "VALUES(50); DELETE FROM x");
+  ExpectCarried(&mirror,
+                "CREATE TABLE y(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO y VALUES(7); "
+                "DELETE FROM sqlite_sequence");
 }
 
 TEST(Statements, DoNotWriteGeneratedColumns) {
@@ -378,6 +418,11 @@ TEST(Statements, RaiseTheCookieAboveWhatWasShown) {
     EXPECT_TRUE(status.ok()) << status.text();
     EXPECT_GT(cookie(), now + ahead);
   }
+  // Here it was shown with another schema for a moment, even if that went again.
+  const uint32_t shown = cookie() + 5;
+  mirror.source()->Run("BEGIN; CREATE TABLE gone(a); DROP TABLE gone; COMMIT");
+  EXPECT_TRUE(mirror.Carry({}, CookieDemand{cookie(), shown}).ok());
+  EXPECT_GT(cookie(), shown);
   // Rows alone leave it alone.
   const uint32_t now = cookie();
   mirror.source()->Run("INSERT INTO t VALUES(1)");

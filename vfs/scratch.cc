@@ -260,7 +260,9 @@ class Description {
       for (const IndexColumn& column : key_->columns) {
         if (column.column < 0) continue;
         table_.fields.push_back(static_cast<size_t>(column.column));
-        if (column.key) table_.key.push_back({CollationOf(column.collation), column.descending});
+        if (column.key)
+          table_.key.push_back(
+              {CollationOf(column.collation), column.collation, column.descending});
       }
       return;
     }

@@ -7,9 +7,9 @@
 
 namespace turso {
 
-// Each scratch is a connection of its own, without any function, collation or module that the
-// application added to its connections: what needs one to be parsed is put into sqlite_schema as
-// text.
+// Each scratch is a connection of its own, without the functions, collations and modules that the
+// application added to its connections, other than by sqlite3_auto_extension: what needs one to be
+// created is put into sqlite_schema as text.
 class MemoryScratchMaker : public ScratchMaker {
  public:
   Result<std::unique_ptr<Scratch>> Make(const std::vector<SchemaRow>& rows,

@@ -54,7 +54,8 @@ class Finder {
   Result<Changes> Find() {
     TURSO_RETURN_IF_ERROR(CheckHeaders(*before_.state, *after_.state));
     changes_.encoding = after_.state->header().encoding;
-    changes_.schema_cookie = before_.state->header().schema_cookie;
+    changes_.cookie_changed =
+        before_.state->header().schema_cookie != after_.state->header().schema_cookie;
     if (before_.state->header().user_version != after_.state->header().user_version)
       changes_.user_version = after_.state->header().user_version;
     TURSO_RETURN_IF_ERROR(ReadSchemas());
@@ -80,6 +81,8 @@ class Finder {
     std::map<std::string, size_t> tree_of;  // By the table's name.
     std::map<std::string, std::unique_ptr<Table>> described;
     std::vector<PageNumbers> paths;  // By tree.
+
+    TreeSide Of(size_t tree) const { return {state, trees[tree], &paths[tree]}; }
   };
 
   Status ReadSchemas() {
@@ -143,11 +146,13 @@ class Finder {
   }
 
   Status FindRows(const TableOrigin& origin) {
-    const size_t after_tree = after_.tree_of.at(origin.name);
-    if (!origin.before) return ReadAll(origin, after_.trees[after_tree]);
-    const size_t before_tree = before_.tree_of.at(*origin.before);
-    const TreeSide was{before_.state, before_.trees[before_tree], &before_.paths[before_tree]};
-    const TreeSide is{after_.state, after_.trees[after_tree], &after_.paths[after_tree]};
+    auto is_there = after_.tree_of.find(origin.name);
+    auto was_there = before_.tree_of.find(origin.before.value_or(""));
+    if (is_there == after_.tree_of.end() || (origin.before && was_there == before_.tree_of.end()))
+      return {Code::kCorrupt, "the table " + origin.name + " has no root page"};
+    if (!origin.before) return ReadAll(origin, after_.trees[is_there->second]);
+    const TreeSide was = before_.Of(was_there->second);
+    const TreeSide is = after_.Of(is_there->second);
     if (was.tree.root == is.tree.root && was.paths->empty() && is.paths->empty()) return OkStatus();
     if ((was.tree.keyed != nullptr) != (is.tree.keyed != nullptr))
       return {Code::kCorrupt, origin.name + " is WITHOUT ROWID on one side only"};

@@ -32,7 +32,7 @@ struct TableChanges {
 
 struct Changes {
   TextEncoding encoding = TextEncoding::kUtf8;
-  uint32_t schema_cookie = 0;  // Before.
+  bool cookie_changed = false;  // Also where the schema ended as it was.
   std::vector<SchemaRow> schema_before;
   std::vector<SchemaRow> schema_after;
   SchemaPlan plan;
@@ -42,6 +42,7 @@ struct Changes {
   std::vector<Row> sequence;            // All of it afterwards, where rows or schema changed.
   std::optional<int32_t> user_version;  // Where it changed.
 
+  // Whether both states have the same content.
   bool empty() const {
     return plan.empty() && tables.empty() && sequence_changes.empty() && !user_version;
   }

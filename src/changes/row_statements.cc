@@ -12,6 +12,10 @@ namespace {
 // How much goes into one statement: few enough for every limit of a server, enough that a statement
 // costs little.
 constexpr size_t kArgumentsMax = 1000;
+// Keys of several columns are put together by OR, which is as deep as there are keys: SQLite takes
+// 1000.
+constexpr const char* kOr = " OR ";
+constexpr size_t kAlternativesMax = 200;
 constexpr size_t kBytesMax = 256 << 10;
 
 size_t Weight(const Value& value) { return 16 + value.bytes.size(); }
@@ -19,17 +23,19 @@ size_t Weight(const Value& value) { return 16 + value.bytes.size(); }
 // Rows that go into one statement as long as there is room.
 class Batch {
  public:
-  Batch(std::string head, std::string tail, std::vector<Statement>* out)
-      : head_(std::move(head)), tail_(std::move(tail)), out_(out) {}
+  Batch(std::string head, std::string between, std::string tail, std::vector<Statement>* out)
+      : head_(std::move(head)), between_(std::move(between)), tail_(std::move(tail)), out_(out) {}
 
   // `item` is SQL for one row, with `arguments`.
   void Add(const std::string& item, std::vector<Value> arguments) {
     size_t bytes = item.size();
     for (const Value& value : arguments) bytes += Weight(value);
-    if (!items_.empty() && (statement_.arguments.size() + arguments.size() > kArgumentsMax ||
-                            bytes_ + bytes > kBytesMax))
+    if (!items_.empty() &&
+        (statement_.arguments.size() + arguments.size() > kArgumentsMax ||
+         bytes_ + bytes > kBytesMax || (between_ == kOr && count_ == kAlternativesMax)))
       Flush();
-    items_ += items_.empty() ? item : "," + item;
+    items_ += items_.empty() ? item : between_ + item;
+    ++count_;
     bytes_ += bytes;
     std::move(arguments.begin(), arguments.end(), std::back_inserter(statement_.arguments));
   }
@@ -40,15 +46,18 @@ class Batch {
     statement_ = {};
     items_.clear();
     bytes_ = 0;
+    count_ = 0;
   }
 
  private:
   std::string head_;
+  std::string between_;
   std::string tail_;
   std::vector<Statement>* out_;
   std::string items_;
   Statement statement_;
   size_t bytes_ = 0;
+  size_t count_ = 0;
 };
 
 class RowWriter {
@@ -60,10 +69,10 @@ class RowWriter {
         encoding_(encoding),
         changed_rows_(changed_rows),
         out_(out),
-        deletes_(DeleteHead(), DeleteTail(), &out->deletes),
+        deletes_(DeleteHead(), SingleKey() ? "," : kOr, SingleKey() ? ")" : "", &out->deletes),
         inserts_(
             "INSERT OR ABORT INTO " + QuoteName(table_.name) + "(" + InsertedColumns() + ") VALUES",
-            "", &out->inserts) {}
+            ",", "", &out->inserts) {}
 
   Status Write() {
     if (!table_.without_rowid && table_.rowid_name.empty())
@@ -85,14 +94,11 @@ class RowWriter {
   }
 
  private:
-  // Row values for keys of several columns; each key is compared with values of its own types.
   const Table& Old() const { return changes_.origin.before ? changes_.before : table_; }
-  std::string KeyColumns(const Table& table) const {
-    if (!table.without_rowid) return QuoteRowid(table);
-    std::string columns;
-    for (size_t i = 0; i < table.key.size(); ++i)
-      columns += (i ? "," : "") + QuoteName(table.columns[table.fields[i]].name);
-    return columns;
+  // By the column's own collation, values could be equal that are two keys.
+  static std::string KeyColumn(const Table& table, size_t i) {
+    return QuoteName(table.columns[table.fields[i]].name) + " COLLATE " +
+           QuoteName(table.key[i].collation_name);
   }
   // The name of the rowid is never a column's that is quoted by mistake: "rowid" in quotes would
   // be a text where there is none.
@@ -104,26 +110,33 @@ class RowWriter {
                        [](const Column& column) { return column.kind == Column::Kind::kRowid; });
   }
   bool SingleKey() const { return !Old().without_rowid || Old().key.size() == 1; }
+  // A row value IN a list would be looked for in every row.
   std::string DeleteHead() const {
-    const std::string from = "DELETE FROM " + QuoteName(Old().name) + " WHERE ";
-    return SingleKey() ? from + KeyColumns(Old()) + " IN ("
-                       : from + "(" + KeyColumns(Old()) + ") IN (VALUES ";
+    const std::string head = "DELETE FROM " + QuoteName(Old().name) + " WHERE ";
+    if (!SingleKey()) return head;
+    return head + (Old().without_rowid ? KeyColumn(Old(), 0) : QuoteRowid(Old())) + " IN (";
   }
-  static std::string DeleteTail() { return ")"; }
 
   void Delete(const Row& row) {
     std::vector<Value> arguments;
-    if (!Old().without_rowid) {
-      arguments.push_back(Value::Integer(row.rowid));
-      deletes_.Add("?", std::move(arguments));
-      return;
-    }
     std::string item;
-    for (size_t i = 0; i < Old().key.size(); ++i) {
-      if (i) item += ',';
-      AppendValue(KeyValue(row, i), encoding_, &item, &arguments);
+    if (!Old().without_rowid) {
+      item = "?";
+      arguments.push_back(Value::Integer(row.rowid));
+    } else if (SingleKey()) {
+      AppendValue(KeyValue(row, 0), encoding_, &item, &arguments);
+    } else {
+      item = "(" + KeyEquals(Old(), row, &arguments) + ")";
     }
-    deletes_.Add(SingleKey() ? item : "(" + item + ")", std::move(arguments));
+    deletes_.Add(item, std::move(arguments));
+  }
+  std::string KeyEquals(const Table& table, const Row& row, std::vector<Value>* arguments) const {
+    std::string sql;
+    for (size_t i = 0; i < table.key.size(); ++i) {
+      sql += (i ? " AND " : "") + KeyColumn(table, i) + "=";
+      AppendValue(KeyValue(row, i), encoding_, &sql, arguments);
+    }
+    return sql;
   }
   // Rows are in the columns of afterwards; a key's column is never dropped or added in place.
   const Value& KeyValue(const Row& row, size_t i) const { return row.values[table_.fields[i]]; }
@@ -172,10 +185,7 @@ class RowWriter {
     if (set.empty()) return;
     std::string where;
     if (table_.without_rowid) {
-      for (size_t i = 0; i < table_.key.size(); ++i) {
-        where += (i ? " AND " : "") + QuoteName(table_.columns[table_.fields[i]].name) + "=";
-        AppendValue(KeyValue(*change.after, i), encoding_, &where, &statement.arguments);
-      }
+      where = KeyEquals(table_, *change.after, &statement.arguments);
     } else {
       where = QuoteRowid(table_) + "=?";
       statement.arguments.push_back(Value::Integer(change.after->rowid));

@@ -57,10 +57,9 @@ class Writer {
     AddSequence();
     if (changes_.user_version)
       body_->push_back(Plain("PRAGMA user_version=" + std::to_string(*changes_.user_version)));
-    if (cookie_steps_ != 0) {
-      if (cookie) TURSO_RETURN_IF_ERROR(RaiseCookie(*cookie));
-      AddSchemaGuards();
-    }
+    if (cookie && (cookie_steps_ != 0 || changes_.cookie_changed))
+      TURSO_RETURN_IF_ERROR(RaiseCookie(*cookie));
+    AddSchemaGuards();
     return CheckLengths();
   }
 
@@ -183,7 +182,9 @@ class Writer {
   // The primary numbered the rows that it got; here is what it must have come to.
   void AddSequence() {
     if (!changes_.plan.empty()) {
-      if (changes_.sequence.empty() && changes_.sequence_changes.empty()) return;
+      if (std::none_of(changes_.schema_after.begin(), changes_.schema_after.end(),
+                       [](const SchemaRow& row) { return row.name == "sqlite_sequence"; }))
+        return;
       body_->push_back(Plain("DELETE FROM sqlite_sequence"));
       for (const Row& row : changes_.sequence) InsertSequence(row);
       return;
@@ -283,7 +284,7 @@ class Writer {
 Result<Statements> WriteStatements(const Changes& changes, const PrimaryRules& rules,
                                    const std::optional<CookieDemand>& cookie) {
   Statements statements;
-  if (changes.empty()) return statements;
+  if (changes.empty() && !(cookie && changes.cookie_changed)) return statements;
   TURSO_RETURN_IF_ERROR(Writer(changes, rules, &statements).Write(cookie));
   return statements;
 }

@@ -36,6 +36,7 @@ struct Column {
 struct KeyField {
   enum class Collation { kBinary, kNoCase, kRightTrim, kOther };
   Collation collation = Collation::kBinary;
+  std::string collation_name = "BINARY";  // Which need not be that of the column.
   bool descending = false;
 };
 
