@@ -242,7 +242,8 @@ class Cell:
         """Each try under a name of its own: one that took too long may have been committed."""
         for number in range(TRIES):
             self.insert_noting(f"{marker} {number}")
-            if self.told.pop() is None:
+            # A release that came before the second try has met the fault, and so may that.
+            if self.told.pop() is None or (self.met and self.armed):
                 return
             if not took_too_long(self.said()):
                 break
