@@ -214,7 +214,7 @@ def report_sanitizers_to(prefix):
 
 def primary_environment():
     """A sanitized turso-primary must leave nothing allocated when it stops."""
-    return {**os.environ, "ASAN_OPTIONS": os.environ["ASAN_OPTIONS"] + ":detect_leaks=1"}
+    return {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=1"}
 
 
 # --- The primary. --------------------------------------------------------------------------------------------------
