@@ -53,10 +53,11 @@ class SeveralReplicas(BehaviourTest):
         one, two = (self.open(self.replica(primary, name)) for name in ("one", "two"))
         one.execute("CREATE TABLE t(a)")
         one.execute("INSERT INTO t VALUES(1)")
+        two.execute("SELECT turso_sync()").fetchall()  # SQLite looks for the table before it writes.
         two.execute("INSERT INTO t VALUES(2)")
         one.execute("INSERT INTO t VALUES(3)")
         for db in (one, two):
-            db.execute("SELECT turso_sync()")
+            db.execute("SELECT turso_sync()").fetchall()
             self.assertEqual(
                 [(1,), (2,), (3,)], db.execute("SELECT a FROM t ORDER BY a").fetchall()
             )
