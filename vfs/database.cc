@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <map>
+#include <new>
 
 #include "src/base/fork_gate.h"
 #include "src/replica/sidecar.h"
@@ -103,9 +104,9 @@ Result<std::shared_ptr<Database>> OpenReplicaDatabase(const std::string& path,
 // As SQLite does with its last close, so that the database file by itself is whole for whoever
 // copies it or looks into it then. The log stays, empty: it tells that nobody else had the file.
 void EmptyLog(const std::shared_ptr<Database>& database) {
-  struct stat log;
-  if (stat((database->path + "-wal").c_str(), &log) != 0 || log.st_size == 0) return;
   try {
+    struct stat log;
+    if (stat((database->path + "-wal").c_str(), &log) != 0 || log.st_size == 0) return;
     // What does not succeed is left for the next one who closes it.
     (void)EmptyLogOnce(database);
   } catch (const std::exception&) {
@@ -195,8 +196,19 @@ Result<std::unique_ptr<DatabaseUse>> UseReplica(const std::string& path, const O
     return Status(Code::kInvalid, path + " is open in this process as a replica of " + open_url +
                                       "; close it before it is opened for " + options.url);
   }
-  place->uses++;
-  return std::make_unique<DatabaseUse>(place->database, true);
+  try {
+    auto use = std::make_unique<DatabaseUse>(place->database, true);
+    place->uses++;
+    return use;
+  } catch (const std::bad_alloc&) {
+    // (DB1) Nobody has it, so nobody would end it.
+    if (place->uses == 0) {
+      place->database->replica->Stop();
+      std::lock_guard registry_lock(GlobalRegistry()->mutex);
+      place->database.reset();
+    }
+    return Status(Code::kNoMemory, "opening " + path + ": out of memory");
+  }
 }
 
 bool IsOpen(const std::string& path) {

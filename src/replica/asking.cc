@@ -75,9 +75,8 @@ Result<Revision> ReplicaImpl::SyncUntil(Instant deadline, const Interrupted& int
   if (Status turn = asking_.Take(deadline, interrupted); !turn.ok()) {
     return turn.While("pulling from " + options_.url);
   }
-  Result<Revision> reached = PullInTurn(deadline, interrupted);
-  asking_.End();
-  return reached;
+  Turn::Ending ending(&asking_);
+  return PullInTurn(deadline, interrupted);
 }
 
 // By whoever has the turn to ask.
@@ -130,9 +129,8 @@ Result<bool> ReplicaImpl::WaitFor(const Revision& revision, Duration timeout,
 Result<Order> ReplicaImpl::CompareUntil(const Revision& a, const Revision& b, Instant deadline,
                                         const Interrupted& interrupted) {
   TURSO_RETURN_IF_ERROR(asking_.Take(deadline, interrupted));
-  Result<Order> order = asker_->Compare(a, b, CallUntil(deadline, interrupted));
-  asking_.End();
-  return order;
+  Turn::Ending ending(&asking_);
+  return asker_->Compare(a, b, CallUntil(deadline, interrupted));
 }
 
 bool ReplicaImpl::HeardSince(Instant time) const {
@@ -164,9 +162,9 @@ Status ReplicaImpl::BeforeRead(const Interrupted& interrupted) {
   while (waits || !IsHopeless()) {
     why = asking_.Take(deadline, interrupted);
     if (why.ok()) {
+      Turn::Ending ending(&asking_);
       // Others may have asked, while it was their turn.
       if (!HeardSince(needed)) why = PullInTurn(deadline, interrupted).status();
-      asking_.End();
     }
     if (why.ok()) return OkStatus();
     if (why.code() == Code::kInterrupted) return why;

@@ -50,11 +50,24 @@ bool IsAsRecorded(const SidecarRecord& record, const WalPosition& position);
 // Whose turn it is to use a Remote. Unlike a mutex it is waited for no longer than a deadline.
 class Turn {
  public:
+  // Ends a turn that was taken, also where memory runs out meanwhile.
+  class Ending {
+   public:
+    explicit Ending(Turn* turn) : turn_(turn) {}
+    ~Ending() { turn_->End(); }
+    Ending(const Ending&) = delete;
+    Ending& operator=(const Ending&) = delete;
+
+   private:
+    Turn* turn_;
+  };
+
   // kUnavailable at the deadline, kInterrupted.
   Status Take(Instant deadline, const Interrupted& interrupted);
-  void End();
 
  private:
+  void End();
+
   std::mutex mutex_;
   std::condition_variable ended_;
   bool taken_ = false;

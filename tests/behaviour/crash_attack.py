@@ -48,9 +48,7 @@ class Attack:
             while untouched < UNTOUCHED_IN_A_ROW:
                 untouched = 0 if self.die_at(number) else untouched + 1
                 number += 1
-            # Whatever is done is written down somewhere, or sent to somebody.
-            effects = {name for name in self.row.names if name.split(" ")[0] not in LEAVES_NOTHING}
-            self.test.assertTrue(effects, f"{self.scenario.name}: nothing was attacked")
+            self.test.assertTrue(self.row.names, f"{self.scenario.name}: nothing was attacked")
         finally:
             self.world.end()
             self.row.acknowledged += self.world.ledger.acknowledged()
