@@ -316,6 +316,11 @@ def run(stage, name, *, timeout, keep=None):
     outcome = Outcome(name)
     started = time.monotonic()
     with place_for(stage, name.removesuffix(".test").replace("/", "-"), SUITE) as place:
+        # Where the n-th request for memory of the process is to fail, no thread of ours may be the one that makes it.
+        script = stage.source / "test" / name
+        text = script.read_text("utf-8", "replace") if script.exists() else ""
+        if any(word in text for word in ("do_malloc_test", "do_faultsim_test")):
+            place.environment["TURSO_VFS_SYNC_INTERVAL"] = "off"
         command = [stage.programs / "testfixture", stage.source / "test" / "permutations.test", "forcewal", name]
         _read_output(outcome, execute(place, command, timeout, outcome))
         place.compare(outcome)
