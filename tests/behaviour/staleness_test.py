@@ -105,7 +105,7 @@ class Bounds(Staleness):
                 ("100ms", "follow", "wait"),
                 ("400ms", "follow", "error"),
                 ("400ms", "200ms", "wait"),
-                ("400ms", "off", "serve"),
+                ("100ms", "off", "serve"),
             )
         ]
         dbs = [self.reader(f"r{n}", **kind).connect(check_same_thread=False) for n, kind in enumerate(kinds)]
