@@ -6,40 +6,24 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "hosts"))
+
+import packages  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent / "libsql_client"
 BUILD = pathlib.Path(os.environ.get("TURSO_BUILD_DIR", "build")).resolve()
 PRIMARY = BUILD / "turso-primary"
-FILES = ["package.json", "package-lock.json", ".npmrc", "client.mjs"]
 
 
-def has_node():
-    return shutil.which("node") is not None and shutil.which("npm") is not None
-
-
-def install():
-    """The client in a directory of the build, as the lock file has it; once for each lock file."""
-    place = BUILD / "libsql_client"
-    place.mkdir(exist_ok=True)
-    installed = place / "node_modules" / ".installed"
-    lock = (HERE / "package-lock.json").read_text("utf-8")
-    for name in FILES:
-        shutil.copyfile(HERE / name, place / name)
-    if not installed.exists() or installed.read_text("utf-8") != lock:
-        subprocess.run(["npm", "ci", "--ignore-scripts", "--prefer-offline"], cwd=place, check=True)
-        installed.write_text(lock, "utf-8")
-    return place
-
-
-@unittest.skipIf(not has_node() and os.environ.get("CI") != "true", "node and npm are not installed")
 class LibsqlClient(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        if not has_node():
-            raise AssertionError("node and npm are not installed (scripts/install-deps --test)")
-        cls.place = install()
+        cls.place = packages.npm("libsql-client", HERE)
+        shutil.copyfile(HERE / "client.mjs", cls.place / "client.mjs")
 
     def setUp(self):
         self.directory = tempfile.TemporaryDirectory()

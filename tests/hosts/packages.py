@@ -1,0 +1,97 @@
+"""Published packages for tests, each set in a directory of the build, fetched once for each lock file."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import unittest
+
+BUILD = pathlib.Path(os.environ.get("TURSO_BUILD_DIR", "build")).resolve()
+HOSTS = BUILD / "hosts"
+PYTHON = "/usr/bin/python3"
+
+
+def require(*programs):
+    """Ends a test that needs programs which are not installed: CI has them all, so there it is a failure."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if not missing:
+        return
+    text = f"{' and '.join(missing)} not installed (scripts/install-deps --test)"
+    if os.environ.get("CI") == "true":
+        raise AssertionError(text)
+    raise unittest.SkipTest(text)
+
+
+def run(command, **arguments):
+    """A step of an installation: quiet, with all that it said if it fails."""
+    ran = subprocess.run(
+        [str(part) for part in command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        **arguments,
+    )
+    if ran.returncode != 0:
+        raise AssertionError(f"{command} ended with {ran.returncode}:\n{ran.stdout}")
+    return ran.stdout
+
+
+def once(name, key, make):
+    """build/hosts/NAME, a directory that make(directory) has filled for this key; emptied and made anew for another
+    key, and when it was left half done. Tests that need it at the same time wait."""
+    place = HOSTS / name
+    place.mkdir(parents=True, exist_ok=True)
+    made_for = place / ".made-for"
+    key = hashlib.sha256(str(key).encode()).hexdigest()
+    with open(HOSTS / f"{name}.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made_for.exists() or made_for.read_text("utf-8") != key:
+            for entry in place.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            make(place)
+            made_for.write_text(key, "utf-8")
+    return place
+
+
+def npm(name, source, *, scripts=False):
+    """package.json and package-lock.json of the directory `source`, installed; where node_modules is.
+    With `scripts` the packages' own install scripts run: those that compile something need them."""
+    require("node", "npm")
+    source = pathlib.Path(source)
+    files = [source / entry for entry in ("package.json", "package-lock.json", ".npmrc")]
+    files = [file for file in files if file.exists()]
+
+    def make(place):
+        for file in files:
+            shutil.copyfile(file, place / file.name)
+        command = ["npm", "ci", "--prefer-offline", "--no-audit", "--no-fund"]
+        run(command + ([] if scripts else ["--ignore-scripts"]), cwd=place)
+
+    return once(name, [scripts, *(file.read_text("utf-8") for file in files)], make)
+
+
+def pip(name, requirements, *, python=PYTHON, arguments=()):
+    """The packages of a requirements file, in which every version is pinned; a directory for PYTHONPATH."""
+    require(python)
+    requirements = pathlib.Path(requirements)
+
+    def make(place):
+        command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        command += ["--root-user-action=ignore", "--no-compile", "--target", place, "-r", requirements]
+        run(command + list(arguments))
+
+    return once(name, [python, arguments, requirements.read_text("utf-8")], make)
+
+
+@contextlib.contextmanager
+def only_one_at_a_time(name):
+    """For what several tests must not do at once, in whatever process they run."""
+    HOSTS.mkdir(parents=True, exist_ok=True)
+    with open(HOSTS / f"{name}.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
