@@ -10,6 +10,7 @@
 #include "extension/turso_vfs.h"
 #include "vfs/guarded.h"
 #include "vfs/result_codes.h"
+#include "vfs/vfs.h"
 
 namespace turso {
 namespace {
@@ -220,6 +221,13 @@ void MakeReplicaFunction(sqlite3_context* context, int, sqlite3_value** values) 
   Succeed(context, path);
 }
 
+// turso_default(): what the other entry point does, for hosts that cannot name one.
+void MakeDefaultFunction(sqlite3_context* context, int, sqlite3_value**) {
+  const int rc = RegisterVfs(Default::kYes);
+  if (rc != SQLITE_OK) return sqlite3_result_error_code(context, rc);
+  Succeed(context, int64_t{1});
+}
+
 // ---- Pragmas
 
 char LowerCase(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
@@ -296,6 +304,10 @@ int AddFunctions(sqlite3* db) noexcept {
       if (rc != SQLITE_OK) return rc;
     }
   }
+  const int rc =
+      sqlite3_create_function_v2(db, "turso_default", 0, SQLITE_UTF8 | SQLITE_DIRECTONLY, nullptr,
+                                 Function<MakeDefaultFunction>, nullptr, nullptr, nullptr);
+  if (rc != SQLITE_OK) return rc;
   return sqlite3_create_function_v2(db, "turso_replica", 2, SQLITE_UTF8 | SQLITE_DIRECTONLY,
                                     nullptr, Function<MakeReplicaFunction>, nullptr, nullptr,
                                     nullptr);

@@ -3,10 +3,10 @@
 //   turso_version turso_sync turso_revision turso_wait turso_lag turso_last_error
 //
 // Functions take a schema as optional last argument, "main" if it is missing. Failures are a
-// sentence with the code of vfs/result_codes.h. turso_replica(path, url), which is asked of no
-// replica, is a function only. turso_sync, turso_wait and turso_replica are for top-level SQL
-// alone: a trigger or a view in somebody's file must not reach the network. turso_last_error, asked
-// of a database that is no replica, tells why the last open of one failed in this process.
+// sentence with the code of vfs/result_codes.h. turso_replica(path, url) and turso_default(), which
+// are asked of no replica, are functions only. They, turso_sync and turso_wait are for top-level
+// SQL alone: a trigger or a view in somebody's file must not reach the network. turso_last_error,
+// asked of a database that is no replica, tells why the last open of one failed in this process.
 
 #ifndef TURSO_EXTENSION_FUNCTIONS_H_
 #define TURSO_EXTENSION_FUNCTIONS_H_

@@ -346,6 +346,8 @@ TEST_F(PlainDatabase, KeepsTheNetworkFromTriggersAndViews) {
   EXPECT_THAT(shell.One("SELECT x FROM v"), HasSubstr("unsafe use of turso_sync()"));
   shell.Rows("CREATE VIEW w AS SELECT turso_wait('a:7') AS x");
   EXPECT_THAT(shell.One("SELECT x FROM w"), HasSubstr("unsafe use of turso_wait()"));
+  shell.Rows("CREATE VIEW x AS SELECT turso_default() AS x");
+  EXPECT_THAT(shell.One("SELECT x FROM x"), HasSubstr("unsafe use of turso_default()"));
   shell.Rows(
       "CREATE TABLE t(a); CREATE TRIGGER r AFTER INSERT ON t BEGIN "
       "SELECT turso_replica('x', 'http://127.0.0.1:1/x'); END");

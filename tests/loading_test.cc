@@ -181,6 +181,16 @@ TEST(Loading, LeavesTheDefaultVfsAloneUnlessAskedByName) {
   sqlite3_vfs_register(before, 1);
 }
 
+TEST(Loading, LetsSqlMakeItTheDefaultVfs) {
+  sqlite3_vfs* before = sqlite3_vfs_find(nullptr);
+  Memory memory;
+  ASSERT_EQ(memory.Load(), "");
+  EXPECT_EQ(sqlite3_vfs_find(nullptr), before);
+  EXPECT_TRUE(memory.Knows("SELECT turso_default()"));
+  EXPECT_THAT(sqlite3_vfs_find(nullptr)->zName, HasSubstr("turso"));
+  sqlite3_vfs_register(before, 1);
+}
+
 TEST(Loading, KeepsTheBusyTimeoutThatTheLoadingConnectionHas) {
   Memory memory;
   sqlite3_busy_timeout(memory.handle(), 1234);
