@@ -89,6 +89,13 @@ Result<std::string> CreateDatabase(const std::string& directory, const std::stri
   std::error_code error;
   if (std::filesystem::exists(path, error))
     return Status(Code::kConflict, path + " is there already");
+  // An empty database in its place would be the next revision of what the log tells of: every
+  // replica would follow it into nothing.
+  if (std::filesystem::exists(path + "-log", error)) {
+    return Status(Code::kUnavailable, path + " is missing, though its log " + path +
+                                          "-log is there: put it back, or move the log away to "
+                                          "begin a new database");
+  }
   if (from && !std::filesystem::exists(*from, error))
     return Status(Code::kInvalid, *from + " is not there");
   std::string scratch = directory + "/.create-XXXXXX";
