@@ -627,7 +627,8 @@ TEST_F(BootstrapTest, SyncsWhatIsUnderANameBeforeTheNextNameIsGiven) {
            name != "renameat2";
   });
   EXPECT_THAT(order, testing::ElementsAre("pwrite", "ftruncate", "setxattr", "fsync",  // NAME,
-                                          "pwrite", "pwrite", "ftruncate", "fsync",  // the sidecar,
+                                          "pwrite", "pwrite", "ftruncate", "pwrite",
+                                          "fsync",               // the sidecar,
                                           "renameat2", "fsync",  // the sidecar's name,
                                           "renameat2", "fsync"));
 }

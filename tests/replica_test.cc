@@ -268,7 +268,11 @@ TEST_F(ReplicaFaults, ADeathBehindTheCommitHeaderIsExplainedByTheIntent) {
 
 TEST_F(ReplicaFaults, ALogThatSomebodyRemovedIsRepairedFromThePrimary) {
   ASSERT_EQ(Run("INSERT INTO t(b) VALUES(randomblob(9000))"), SQLITE_OK);
+  // As a death leaves it, which brings nothing of the log into the database.
+  const std::string database = ReadFile(path_), sidecar = ReadFile(path_ + "-turso");
   sqlite3_close(db_);
+  WriteFile(path_, database);
+  WriteFile(path_ + "-turso", sidecar);
   std::filesystem::remove(path_ + "-wal");
   std::filesystem::remove(path_ + "-shm");
   db_ = Open();
@@ -276,6 +280,18 @@ TEST_F(ReplicaFaults, ALogThatSomebodyRemovedIsRepairedFromThePrimary) {
   EXPECT_EQ(Ask("SELECT count(*) FROM t"), "1");
   EXPECT_EQ(world_.CallsOf("hashes"), 1);
   EXPECT_THAT(SetAside(), ::testing::IsEmpty()) << "byte 18 says that nobody wrote";
+  ExpectEqualToPrimary();
+}
+
+TEST_F(ReplicaFaults, ALogThatTookNothingWithItIsNotMissed) {
+  ASSERT_EQ(Run("INSERT INTO t(b) VALUES(randomblob(9000))"), SQLITE_OK);
+  sqlite3_close(db_);
+  std::filesystem::remove(path_ + "-wal");
+  std::filesystem::remove(path_ + "-shm");
+  db_ = Open();
+  Ask("SELECT turso_sync()");
+  EXPECT_EQ(Ask("SELECT count(*) FROM t"), "1");
+  EXPECT_EQ(world_.CallsOf("hashes"), 0);
   ExpectEqualToPrimary();
 }
 
@@ -394,6 +410,9 @@ class BusyHost : public ReplicaHost {
   }
   Status RecoverBySqlite() override { return OkStatus(); }
   Status CheckpointBySqlite() override { return OkStatus(); }
+  Result<Found> LookAtDatabase() override { return Found{4096, true}; }
+  Result<bool> IsUnused() override { return true; }
+  Status EnterWalMode() override { return OkStatus(); }
   int times_busy() const { return times_busy_; }
 
  private:

@@ -40,6 +40,8 @@ SidecarRecord FullRecord() {
   record.current = Rev("0123456789abcdef-77");
   record.current_position = {{1, 2, 3, 4, 5, 6, 7, 8}, 0x99887766, {0x11223344, 0x55667788}};
   record.current_in_database = true;
+  record.content_digest = 0x1020304050607080;
+  record.intent.content_digest = 0x8070605040302010;
   record.intent.kind = IntentKind::kCommitted;
   record.intent.frames = {{8, 7, 6, 5, 4, 3, 2, 1}, {0xfffffffe}, {0xffffffff}};
   record.intent.page_set_hash = 0xfedcba9876543210;
@@ -58,6 +60,8 @@ void ExpectSame(const SidecarRecord& a, const SidecarRecord& b) {
   EXPECT_EQ(a.page_size, b.page_size);
   EXPECT_EQ(a.durable, b.durable);
   EXPECT_EQ(a.current, b.current);
+  EXPECT_EQ(a.content_digest, b.content_digest);
+  EXPECT_EQ(a.intent.content_digest, b.intent.content_digest);
   EXPECT_EQ(a.current_position, b.current_position);
   EXPECT_EQ(a.current_in_database, b.current_in_database);
   EXPECT_EQ(a.intent.kind, b.intent.kind);
@@ -290,11 +294,11 @@ TEST_F(SidecarTest, OfAFormatThatWeDoNotReadIsRefusedByName) {
     StoreBig64(header.data() + 4088, XXH3_64bits(header.data(), 4088));
     return header;
   };
-  Overwrite(0, header_of(77, 2));
+  Overwrite(0, header_of(77, 3));
   ExpectRefused("version 77");
   Overwrite(0, header_of(0, 0));
   ExpectRefused("version 0");
-  Overwrite(0, header_of(77, 1));
+  Overwrite(0, header_of(77, 2));
   EXPECT_TRUE(Sidecar::Peek(path_).ok());
 }
 

@@ -80,6 +80,9 @@ class HostOfReplica : public ReplicaHost {
   Result<std::unique_ptr<WalFiles>> OpenFiles() override { return OpenWalFiles(path_); }
   Status RecoverBySqlite() override { return ReadOnce(database_.lock()); }
   Status CheckpointBySqlite() override { return CheckpointOnce(database_.lock()); }
+  Result<Found> LookAtDatabase() override { return turso::LookAtDatabase(path_); }
+  Result<bool> IsUnused() override { return turso::IsUnused(path_); }
+  Status EnterWalMode() override { return turso::EnterWalMode(path_); }
 
  private:
   std::weak_ptr<Database> database_;
@@ -95,6 +98,7 @@ Result<std::shared_ptr<Database>> OpenReplicaDatabase(const std::string& path,
       Replica::Open(path, options, std::make_unique<HostOfReplica>(database, path));
   if (!replica.ok()) return replica.status();
   database->replica = *replica;
+  database->file = FootprintOf(path);
   database->gate = database->replica.get();
   database->options = options;
   if (database->options.url.empty()) database->options.url = options.sidecar_url;
@@ -165,6 +169,14 @@ Result<std::unique_ptr<DatabaseUse>> UseReplica(const std::string& path, const O
     place = slot;
   }
   std::lock_guard lock(place->mutex);
+  if (place->database != nullptr && place->database->file) {
+    const std::optional<Footprint> now = FootprintOf(path);
+    if (!now || !now->SameFile(*place->database->file)) {
+      return Status(Code::kIo, path +
+                                   " was replaced while this process has it open: close all "
+                                   "connections to it first");
+    }
+  }
   if (place->database == nullptr) {
     if (missing == Missing::kCreate) TURSO_RETURN_IF_ERROR(Replica::Create(path, options));
     // Until it is registered, nobody would close its descriptors in a child.

@@ -12,10 +12,12 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "src/base/status.h"
+#include "src/replica/content.h"
 #include "src/replica/options.h"
 #include "src/replica/replica.h"
 #include "src/wal/write_gate.h"
@@ -35,6 +37,7 @@ struct Database {
   std::shared_ptr<Replica> replica;  // Null for a database that was gated with RegisterGate.
   Options options;                   // Of the open that made it.
   int generation = 0;
+  std::optional<Footprint> file;  // Which one it was when the replica was opened.
 };
 
 // Counts as a connection of its database until it goes.

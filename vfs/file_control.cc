@@ -58,6 +58,11 @@ int ControlFile(Session* session, int op, void* argument) {
       break;
     }
     case SQLITE_FCNTL_PDB: session->connection = static_cast<sqlite3**>(argument); break;
+    case SQLITE_FCNTL_SIZE_HINT:  // A checkpoint's, which may change the file.
+      if (session->checkpoint_held) {
+        if (int code = AnnounceCheckpoint(session); code != SQLITE_OK) return code;
+      }
+      break;
     case SQLITE_FCNTL_LOCK_TIMEOUT:
       // A host that may block on locks takes WRITE before READ; without the offer it keeps the
       // usual order.

@@ -59,6 +59,7 @@ int Write(sqlite3_file* file, const void* bytes, int count, sqlite3_int64 offset
   // Only a checkpoint may write here: everything else goes through the log and its gate.
   if (!session->checkpoint_held) return SQLITE_READONLY;
   if (int code = SyncLogOnce(session); code != SQLITE_OK) return code;
+  if (int code = AnnounceCheckpoint(session); code != SQLITE_OK) return code;
   if (offset != 0 || count <= kWriteVersion || (*session->database)->replica == nullptr) {
     return session->lower->pMethods->xWrite(session->lower, bytes, count, offset);
   }
@@ -73,6 +74,7 @@ int Write(sqlite3_file* file, const void* bytes, int count, sqlite3_int64 offset
 int Truncate(sqlite3_file* file, sqlite3_int64 size) {
   if (!File(file)->session->checkpoint_held) return SQLITE_READONLY;
   if (int code = SyncLogOnce(File(file)->session); code != SQLITE_OK) return code;
+  if (int code = AnnounceCheckpoint(File(file)->session); code != SQLITE_OK) return code;
   return Lower(file)->pMethods->xTruncate(Lower(file), size);
 }
 
@@ -118,6 +120,7 @@ int ShmMap(sqlite3_file* file, int block, int size, int extend, void volatile** 
   int code = session->lower->pMethods->xShmMap(session->lower, block, size, extend, out);
   if (code != SQLITE_OK || *out == nullptr) return code;
   if (block == 0) session->index = static_cast<const volatile uint8_t*>(*out);
+  if (block == 0) session->files->NotePlace(LowerFiles::kIndex);
   return Guarded(SQLITE_IOERR_SHMMAP, [&] {
     const auto number = static_cast<size_t>(block);
     if (session->blocks.size() <= number) session->blocks.resize(number + 1, nullptr);
@@ -296,6 +299,7 @@ int OpenGatedFile(const char* name, sqlite3_file* file, int flags, int* out_flag
   session->generation = ForkGeneration();
   session->is_ours = !session->database->counted();
   session->files.emplace(lower, nullptr, (*session->database)->path);
+  session->files->NotePlace(LowerFiles::kDatabase);
   Result<uint32_t> page_size = PageSizeOf(&*session->files);
   if (!page_size.ok() || lower->pMethods->iVersion < 2) {
     Log(LogLevel::kError, "opening " + std::string(name) + ": " +
@@ -344,6 +348,7 @@ int OpenGatedWal(const char* name, sqlite3_file* file, int flags, int* out_flags
   wal->session = session;
   wal->lower = lower;
   session->files->set_wal(lower);
+  session->files->NotePlace(LowerFiles::kLog);
   session->wal = file;
   file->pMethods = &kWalMethods;
   return SQLITE_OK;

@@ -52,6 +52,7 @@ struct Session {
   bool checkpoint_held = false;
   bool log_synced = false;           // Since CHECKPOINT is held.
   bool checkpoint_borrowed = false;  // We took CHECKPOINT for a restart.
+  bool checkpoint_told = false;      // The gate knows that this checkpoint writes.
   std::atomic<bool> entered{false};  // gate->Enter succeeded, WRITE held. Others look at it.
   WalPosition snapshot;              // Of the newest shared READk lock.
   bool retry_expected = false;       // The log moved under the last READk lock: SQLite asks again.
@@ -93,6 +94,8 @@ Session* SessionOf(sqlite3_file* file);
 
 // wal_lock.cc
 int LockIndex(Session* session, int first, int count, int flags);
+// Tells the gate of a checkpoint, before it writes to the database file. SQLite's code.
+int AnnounceCheckpoint(Session* session);
 // wal_commit.cc
 int WriteWal(Session* session, sqlite3_file* lower, const void* bytes, int count,
              sqlite3_int64 offset);

@@ -55,6 +55,7 @@ class OwnFiles : public LowerFiles {
     int code = database_file_.Open(name_, SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_READWRITE);
     if (code != SQLITE_OK) return Failure("opening", code);
     database_ = database_file_.get();
+    NotePlace(kDatabase);
     code = database_->pMethods->xLock(database_, SQLITE_LOCK_SHARED);
     if (code != SQLITE_OK) return Failure("locking", code);
     locked_ = true;
@@ -65,12 +66,15 @@ class OwnFiles : public LowerFiles {
                           SQLITE_OPEN_WAL | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
     if (code != SQLITE_OK) return Failure("opening the WAL of", code);
     wal_ = wal_file_.get();
+    NotePlace(kLog);
     return OkStatus();
   }
 
   Result<volatile uint8_t*> MapIndex(int block, Extend extend) override {
     mapped_ = true;
-    return LowerFiles::MapIndex(block, extend);
+    Result<volatile uint8_t*> mapped = LowerFiles::MapIndex(block, extend);
+    if (block == 0 && mapped.ok()) NotePlace(kIndex);
+    return mapped;
   }
 
  private:
@@ -166,6 +170,94 @@ void LowerFiles::Unlock(WalLock first, int count) {
 }
 
 void LowerFiles::Barrier() { database_->pMethods->xShmBarrier(database_); }
+
+namespace {
+
+constexpr const char* kSuffixes[LowerFiles::kPlaces] = {"", "-wal", "-shm"};
+
+}  // namespace
+
+void LowerFiles::NotePlace(Place place) {
+  if (!places_[place]) places_[place] = FootprintOf(path_ + kSuffixes[place]);
+}
+
+Status LowerFiles::CheckPlaces() {
+  for (int place = kDatabase; place < kPlaces; place++) {
+    if (!places_[place]) continue;
+    const std::string name = path_ + kSuffixes[place];
+    const std::optional<Footprint> now = FootprintOf(name);
+    if (now && now->SameFile(*places_[place])) continue;
+    return Status(Code::kIo, name + (now ? " was replaced" : " was removed") +
+                                 " while it was open; nothing was written. Close " + path_ +
+                                 " in every program, and open it again");
+  }
+  return OkStatus();
+}
+
+Result<ReplicaHost::Found> LookAtDatabase(const std::string& path) {
+  const char* name = sqlite3_create_filename(path.c_str(), (path + "-journal").c_str(),
+                                             (path + "-wal").c_str(), 0, nullptr);
+  if (name == nullptr) return Status(Code::kNoMemory, "opening " + path + ": out of memory");
+  std::array<uint8_t, 100> header{};
+  int code;
+  {
+    LowerFile file;
+    code = file.Open(name, SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_READONLY);
+    if (code == SQLITE_OK) code = Read(file.get(), 0, header);
+  }
+  sqlite3_free_filename(name);
+  if (code != SQLITE_OK)
+    return Status(Code::kIo, "opening " + path + ": SQLite code " + std::to_string(code));
+  // https://sqlite.org/fileformat2.html#the_database_header
+  constexpr char kMagic[] = "SQLite format 3";
+  ReplicaHost::Found found;
+  if (std::memcmp(header.data(), kMagic, sizeof kMagic) != 0) return found;
+  const uint32_t page_size = LoadBig16(&header[16]) == 1 ? 65536 : LoadBig16(&header[16]);
+  const std::optional<Footprint> database = FootprintOf(path);
+  if (!database) return Status(Code::kIo, "opening " + path + ": its size cannot be told");
+  if (database->bytes < page_size) return found;  // Not even its first page.
+  found.page_size = page_size;
+  const std::optional<Footprint> journal = FootprintOf(path + "-journal");
+  found.is_wal = header[19] == 2 && (!journal || journal->bytes == 0);
+  return found;
+}
+
+Result<bool> IsUnused(const std::string& path) {
+  const char* name = sqlite3_create_filename(path.c_str(), (path + "-journal").c_str(),
+                                             (path + "-wal").c_str(), 0, nullptr);
+  if (name == nullptr) return Status(Code::kNoMemory, "opening " + path + ": out of memory");
+  int code;
+  {
+    LowerFile file;
+    code = file.Open(name, SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_READWRITE);
+    for (int level : {SQLITE_LOCK_SHARED, SQLITE_LOCK_RESERVED, SQLITE_LOCK_EXCLUSIVE}) {
+      if (code == SQLITE_OK) code = file.get()->pMethods->xLock(file.get(), level);
+    }
+    if (file.get()->pMethods != nullptr)
+      file.get()->pMethods->xUnlock(file.get(), SQLITE_LOCK_NONE);
+  }
+  sqlite3_free_filename(name);
+  if (code == SQLITE_OK) return true;
+  if ((code & 0xff) == SQLITE_BUSY) return false;
+  return Status(Code::kIo, "locking " + path + ": SQLite code " + std::to_string(code));
+}
+
+Status EnterWalMode(const std::string& path) {
+  sqlite3* db = nullptr;
+  int code = sqlite3_open_v2(path.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_PRIVATECACHE,
+                             LowerVfs()->zName);
+  if (code == SQLITE_OK) {
+    sqlite3_busy_timeout(db, 2000);
+    code = sqlite3_exec(db, "PRAGMA journal_mode=WAL", nullptr, nullptr, nullptr);
+  }
+  const std::string reason = db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code);
+  sqlite3_close(db);
+  if (code == SQLITE_OK) return OkStatus();
+  return Status((code & 0xff) == SQLITE_BUSY ? Code::kBusy : Code::kIo,
+                path +
+                    " was taken out of WAL mode by another program, and cannot be brought back (" +
+                    reason + "): close it there");
+}
 
 Result<std::unique_ptr<WalFiles>> OpenWalFiles(const std::string& path) {
   if (LowerVfs() == nullptr) return Status(Code::kInvalid, "the VFS turso is not registered");

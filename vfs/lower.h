@@ -4,9 +4,13 @@
 #ifndef TURSO_VFS_LOWER_H_
 #define TURSO_VFS_LOWER_H_
 
+#include <array>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "src/replica/content.h"
+#include "src/replica/replica.h"
 #include "src/wal/wal_files.h"
 #include "vfs/sqlite.h"
 
@@ -34,8 +38,12 @@ class LowerFiles : public WalFiles {
   Result<bool> TryLock(WalLock first, int count) override;
   void Unlock(WalLock first, int count) override;
   void Barrier() override;
+  Status CheckPlaces() override;
 
   void set_wal(sqlite3_file* wal) { wal_ = wal; }
+  // What is open is the file that has this name now: the database with this suffix.
+  enum Place { kDatabase, kLog, kIndex, kPlaces };
+  void NotePlace(Place place);
 
  protected:
   Status Failure(const char* doing, int code) const;
@@ -43,7 +51,17 @@ class LowerFiles : public WalFiles {
   sqlite3_file* database_;
   sqlite3_file* wal_;
   std::string path_;
+
+ private:
+  std::array<std::optional<Footprint>, kPlaces> places_;
 };
+
+// How the database at `path` is found before a connection of ours opens it.
+Result<ReplicaHost::Found> LookAtDatabase(const std::string& path);
+// Whether no connection of any process uses it.
+Result<bool> IsUnused(const std::string& path);
+// Lets stock SQLite roll back what a dead program left half done, and bring it into WAL mode.
+Status EnterWalMode(const std::string& path);
 
 }  // namespace turso
 

@@ -194,7 +194,10 @@ int LockExclusive(Session* session, int first, int count, int flags) {
 
 int UnlockExclusive(Session* session, int first, int count, int flags) {
   if (first == kWrite) EndWrite(session);
-  if (first == kCheckpoint) session->checkpoint_held = false;
+  if (first == kCheckpoint) {
+    if (session->checkpoint_told) (**session->database).gate->AfterCheckpoint();
+    session->checkpoint_told = session->checkpoint_held = false;
+  }
   int code = Below(session, first, count, flags);
   if (first == kRead1 && count == kReadersBeyond0 && session->checkpoint_borrowed) {
     session->checkpoint_borrowed = false;
@@ -204,6 +207,15 @@ int UnlockExclusive(Session* session, int first, int count, int flags) {
 }
 
 }  // namespace
+
+int AnnounceCheckpoint(Session* session) {
+  if (session->checkpoint_told) return SQLITE_OK;
+  return Guarded(SQLITE_IOERR_FSTAT, [&] {
+    Status begun = (**session->database).gate->BeforeCheckpoint();
+    session->checkpoint_told = begun.ok();
+    return begun.ok() ? SQLITE_OK : SQLITE_IOERR_FSTAT;
+  });
+}
 
 int LockIndex(Session* session, int first, int count, int flags) {
   if ((flags & SQLITE_SHM_LOCK) != 0) {

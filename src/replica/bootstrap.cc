@@ -22,7 +22,7 @@ namespace {
 
 using Opener = std::function<Result<std::unique_ptr<Remote>>(const std::string& url)>;
 
-enum class Stage { kNothing, kHalfMade, kReady };
+enum class Stage { kNothing, kHalfMade, kReady, kSpoiled };
 
 struct Found {
   Stage stage = Stage::kNothing;
@@ -140,6 +140,30 @@ void RemoveLeftovers(const std::string& database) {
   for (const std::string& leftover : leftovers) ::unlink(leftover.c_str());
 }
 
+std::string UtcStamp() {
+  char stamp[32];
+  const std::time_t now = std::time(nullptr);
+  struct tm utc;
+  ::gmtime_r(&now, &utc);
+  std::strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &utc);
+  return stamp;
+}
+
+// (B3) With its log, so that SQLite reads both under the new name.
+Status SetDatabaseAside(const std::string& database) {
+  const std::string aside = database + ".aside-" + UtcStamp() + "-" + std::to_string(::getpid());
+  if (!HasContent(database) && !HasContent(database + "-wal")) {
+    if (::unlink(database.c_str()) == 0 || errno == ENOENT) return OkStatus();
+    return FileError("removing", database, errno);
+  }
+  for (const char* suffix : {"", "-wal", "-journal"}) {
+    if (::rename((database + suffix).c_str(), (aside + suffix).c_str()) != 0 && errno != ENOENT)
+      return FileError("setting aside", database + suffix, errno);
+  }
+  Log(LogLevel::kWarning, database + " is kept as " + aside);
+  return OkStatus();
+}
+
 // (B3) SQLite deletes a log that it finds without a database. What is in it may be somebody's last
 // copy, so it is kept.
 Status SetLogsAside(const std::string& database) {
@@ -149,12 +173,7 @@ Status SetLogsAside(const std::string& database) {
       if (::unlink(log.c_str()) != 0 && errno != ENOENT) return FileError("removing", log, errno);
       continue;
     }
-    char stamp[32];
-    const std::time_t now = std::time(nullptr);
-    struct tm utc;
-    ::gmtime_r(&now, &utc);
-    std::strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &utc);
-    const std::string aside = log + ".aside-" + stamp + "-" + std::to_string(::getpid());
+    const std::string aside = log + ".aside-" + UtcStamp() + "-" + std::to_string(::getpid());
     if (::rename(log.c_str(), aside.c_str()) != 0) return FileError("setting aside", log, errno);
     Log(LogLevel::kWarning, log + " was there without its database: it is kept as " + aside);
   }
@@ -176,10 +195,12 @@ Status MakeEmptyLog(const std::string& database, const std::string& model) {
 Status PutInPlace(const std::string& database, const Found& found, const SidecarRecord& record,
                   TemporaryFile* file) {
   const std::string sidecar = Sidecar::PathFor(database);
+  if (found.stage == Stage::kSpoiled) TURSO_RETURN_IF_ERROR(SetDatabaseAside(database));
   TURSO_RETURN_IF_ERROR(SetLogsAside(database));
   // One without a database has nothing to say. It is replaced and not overwritten: a process that
   // still has it open, with a database that was deleted, keeps to itself.
-  if (found.stage == Stage::kHalfMade && ::unlink(sidecar.c_str()) != 0 && errno != ENOENT) {
+  const bool has_sidecar = found.stage == Stage::kHalfMade || found.stage == Stage::kSpoiled;
+  if (has_sidecar && ::unlink(sidecar.c_str()) != 0 && errno != ENOENT) {
     return FileError("replacing", sidecar, errno);
   }
   TURSO_RETURN_IF_ERROR(Sidecar::Create(sidecar, file->path(), record));
@@ -211,6 +232,11 @@ Status Build(const std::string& database, const std::string& url, const Found& f
                       ", and at " + url +
                       " is another database: remove that file if the replica is to be of " + url);
   }
+  if (found.stage == Stage::kSpoiled && found.record->database_id != identity->database_id) {
+    return Status(Code::kInvalid, "another database is there now (" + identity->database_id +
+                                      "); nothing was changed: move " + database +
+                                      " away to have a replica of that one under this name");
+  }
   Result<TemporaryFile> file = TemporaryFile::CreateFor(database);
   if (!file.ok()) return file.status();
   DatabaseWriter writer(file->fd(), file->path(), [lock] { lock->Touch(); });
@@ -227,6 +253,7 @@ Status Build(const std::string& database, const std::string& url, const Found& f
   record.page_size = writer.page_size();
   record.durable = record.current = *revision;
   record.current_in_database = true;
+  record.content_digest = writer.digest();
   Result<ReplicaIdentity> id = NewIdentity();
   if (!id.ok()) return id.status();
   record.replica_id = *id;
@@ -281,6 +308,26 @@ Status CreateFrom(const std::string& database, const Options& options,
   return Bootstrap(database, options, [&](const std::string&) -> Result<std::unique_ptr<Remote>> {
     return std::move(remote);
   });
+}
+
+Status MakeAnew(const std::string& database, const Options& options, const std::string& why) {
+  Result<CreationLock> lock = CreationLock::Take(database, options.timeout);
+  if (!lock.ok()) return lock.status();
+  Found found;
+  Result<SidecarRecord> record = Sidecar::Peek(Sidecar::PathFor(database));
+  if (!record.ok()) return record.status();
+  found.stage = Stage::kSpoiled;
+  found.record = *std::move(record);
+  const std::string url = options.url.empty() ? found.record->url : options.url;
+  const std::string doing = "making " + database + " anew from " + url + ", because " + why;
+  Log(LogLevel::kWarning, doing);
+  Result<std::unique_ptr<Remote>> remote =
+      OpenRemote({url, options.token, options.token_file, options.protocol});
+  if (!remote.ok()) return remote.status().While(doing);
+  RemoveLeftovers(database);
+  Call call;
+  call.timeout = options.timeout;
+  return Build(database, url, found, remote->get(), &*lock, call).While(doing);
 }
 
 Status Replica::Create(const std::string& database, const Options& options) {

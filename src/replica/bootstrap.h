@@ -10,8 +10,8 @@
 //        go nowhere.
 //   (B2) A death at any point leaves what the next attempt completes or replaces; a failure leaves
 //        nothing under a final name.
-//   (B3) No file that has something in it is replaced. A log without its database would be taken
-//        for the new one's: it is set aside.
+//   (B3) No file that has something in it is replaced before it is set aside. A log without its
+//        database would be taken for the new one's: so is that.
 // Any thread, any process.
 
 #ifndef TURSO_SRC_REPLICA_BOOTSTRAP_H_
@@ -35,6 +35,10 @@ namespace turso {
 // Else what the primary or the file system says.
 Status CreateFrom(const std::string& database, const Options& options,
                   std::unique_ptr<Remote> remote);
+
+// Makes a replica anew whose file is beyond repair by pages: the file is kept aside. `why` is for
+// the log. The codes are CreateFrom's.
+Status MakeAnew(const std::string& database, const Options& options, const std::string& why);
 
 }  // namespace turso
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "src/replica/content.h"
 #include "src/replica/local_file.h"
 
 namespace turso {
@@ -38,6 +39,8 @@ Status DatabaseWriter::Size(uint32_t page_size, uint32_t db_size) {
   // What was beyond the end once is not what comes there when it grows again.
   complete_ = std::min(complete_, db_size);
   scattered_.erase(scattered_.upper_bound(db_size), scattered_.end());
+  for (size_t i = db_size; i < terms_.size(); i++) digest_ -= terms_[i];
+  terms_.resize(db_size);
   return OkStatus();
 }
 
@@ -59,6 +62,12 @@ Status DatabaseWriter::Page(PageNo page, ByteView image) {
     uint8_t* first = run_.data() + run_.size() - page_size_;
     first[kWriteVersionAt] = kNotForOthers;
     first[kReadVersionAt] = kWal;
+  }
+  if (!IsLockPage(page, page_size_)) {
+    uint64_t& term = terms_[page.value - 1];
+    digest_ -= term;
+    term = DigestTerm(page, image);
+    digest_ += term;
   }
   Note(page.value);
   progress_();

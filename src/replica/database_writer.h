@@ -11,6 +11,7 @@
 #include <functional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "src/base/page_set.h"
 #include "src/remote/remote.h"
@@ -31,6 +32,8 @@ class DatabaseWriter : public PageSink {
   Status Finish();
 
   uint32_t page_size() const { return page_size_; }
+  // Of what was written: src/replica/content.h
+  uint64_t digest() const { return digest_; }
 
  private:
   Status Flush();
@@ -46,6 +49,8 @@ class DatabaseWriter : public PageSink {
   uint32_t db_size_ = 0;
   // Pages 1 to complete_ have come, and those of scattered_.
   uint32_t complete_ = 0;
+  uint64_t digest_ = 0;
+  std::vector<uint64_t> terms_;  // By page, from page 1: 0 for one that has not come.
   std::set<uint32_t> scattered_;
   // Pages in a row, not yet written.
   Bytes run_;

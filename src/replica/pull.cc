@@ -55,6 +55,7 @@ Result<ReplicaImpl::WriteLock> ReplicaImpl::TryWriteLock() {
     if (!files.ok()) return busy(files.status());
     apply_files_ = *std::move(files);
   }
+  TURSO_RETURN_IF_ERROR(CheckPlaces(apply_files_.get()));
   Result<std::optional<WalIndexHeader>> header = WalIndex(apply_files_.get()).ReadHeader();
   if (!header.ok()) return busy(header.status().While("reading the wal-index of " + path_));
   if (!header->has_value()) return WriteLock::kMustRecover;
@@ -121,9 +122,11 @@ Result<Revision> ReplicaImpl::KnownRevision(Remote* remote, const Call& call) {
   if (!header.ok()) return header.status();
   Result<SidecarRecord> record = sidecar_->Read();
   if (!record.ok()) return record.status();
-  const WalPosition position = header->position();
-  if (record->intent.kind == IntentKind::kNone && IsAsRecorded(*record, position)) {
-    return record->current;
+  if (record->intent.kind == IntentKind::kNone && IsAsRecorded(*record, header->position())) {
+    std::lock_guard lock(files_mutex_);
+    Result<bool> untouched = IsFileUntouched(own_files_.get());
+    if (!untouched.ok()) return untouched.status();
+    if (*untouched) return record->current;
   }
   Revision current;
   TURSO_RETURN_IF_ERROR(WithWriteLock(PatienceOf(call), [&](WalFiles* files) {
@@ -165,7 +168,8 @@ Result<Revision> ReplicaImpl::PullAndApply(Remote* remote, Duration wait, const 
       Result<SidecarRecord> record = Stand(files, remote, call);
       if (!record.ok()) return record.status();
       Status repaired = OkStatus();
-      if (record->current == *since) repaired = Repair(files, *header, &*record, remote, call);
+      if (record->current == *since)
+        repaired = Repair(files, *header, false, &*record, remote, call);
       current = record->current;
       return repaired;
     }));

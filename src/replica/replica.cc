@@ -9,6 +9,7 @@
 
 #include "src/base/fork_gate.h"
 #include "src/base/log.h"
+#include "src/replica/bootstrap.h"
 #include "src/replica/replica_impl.h"
 
 namespace turso {
@@ -18,28 +19,62 @@ namespace {
 // Of a follower, which hears from the primary once a second: then it does not hear.
 constexpr Duration kSilence = seconds(5);
 
-// Who opens the replica through us never removes its log, and it had one from the start. Without
-// it, what the database file holds is nobody's word: the next pull or write compares it with the
-// primary.
-Status SuspectIfLogIsMissing(const std::string& database, Sidecar* sidecar, SidecarRecord* record) {
-  if (access((database + "-wal").c_str(), F_OK) == 0 || errno != ENOENT) return OkStatus();
-  Log(LogLevel::kWarning,
-      database +
-          ": its log is gone, so another program had the file; it is compared with its primary");
-  record->current_in_database = false;
-  record->current_position = {{}, UINT32_MAX, {}};
-  return sidecar->Write(record, Sync::kYes);
+bool IsThere(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+
+// Log and index that are not there while others have them open were removed under them: with files
+// of our own beside theirs, two logs would come to be.
+Status ShareFiles(const std::string& database, ReplicaHost* host) {
+  constexpr Duration kPatience = seconds(2);  // For who is just opening or closing it.
+  const Instant deadline = Instant::Now() + kPatience;
+  while (!IsThere(database + "-wal") || !IsThere(database + "-shm")) {
+    Result<bool> unused = host->IsUnused();
+    if (!unused.ok()) return unused.status();
+    if (*unused) break;
+    if (Instant::Now() > deadline) {
+      return Status(Code::kIo, database +
+                                   " is open in another program, and its -wal or -shm was removed "
+                                   "meanwhile: close it there first");
+    }
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+  return OkStatus();
+}
+
+// Brings what other programs left under the name to where SQLite opens it as a replica.
+Status MakeFit(const std::string& database, const SidecarRecord& record, const Options& options,
+               ReplicaHost* host) {
+  Result<ReplicaHost::Found> found = host->LookAtDatabase();
+  if (!found.ok()) return found.status();
+  std::string why;
+  if (record.outdated) why = "the pages of its primary have another size now";
+  if (found->page_size == 0) why = "it is no SQLite database any more";
+  if (found->page_size != 0 && found->page_size != record.page_size)
+    why = "its pages have another size than those of its primary";
+  if (why.empty()) return found->is_wal ? OkStatus() : host->EnterWalMode();
+  if (found->page_size != 0) {
+    Result<bool> unused = host->IsUnused();
+    if (!unused.ok()) return unused.status();
+    if (!*unused) {
+      return Status(Code::kBusy, database + " is to be made anew from its primary, because " + why +
+                                     "; but another program has it open: close it there");
+    }
+  }
+  return MakeAnew(database, options, why);
 }
 
 }  // namespace
 
 Result<std::shared_ptr<Replica>> Replica::Open(const std::string& database, const Options& options,
                                                std::unique_ptr<ReplicaHost> host) {
-  Result<std::unique_ptr<Sidecar>> sidecar = Sidecar::Open(Sidecar::PathFor(database));
-  if (!sidecar.ok()) return sidecar.status();
-  Result<SidecarRecord> record = (*sidecar)->Read();
+  const std::string name = Sidecar::PathFor(database);
+  Result<SidecarRecord> record = Sidecar::Peek(name);
   if (!record.ok()) return record.status();
-  TURSO_RETURN_IF_ERROR(SuspectIfLogIsMissing(database, sidecar->get(), &*record));
+  TURSO_RETURN_IF_ERROR(MakeFit(database, *record, options, host.get()));
+  TURSO_RETURN_IF_ERROR(ShareFiles(database, host.get()));
+  Result<std::unique_ptr<Sidecar>> sidecar = Sidecar::Open(name);
+  if (!sidecar.ok()) return sidecar.status();
+  record = (*sidecar)->Read();
+  if (!record.ok()) return record.status();
   Options chosen = options;
   const bool moves = !options.url.empty() && options.url != record->url;
   if (chosen.url.empty()) chosen.url = record->url;

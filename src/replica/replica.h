@@ -53,6 +53,17 @@ class ReplicaHost {
   virtual Status RecoverBySqlite() = 0;
   // Lets SQLite checkpoint the log, as far as nobody is in the way.
   virtual Status CheckpointBySqlite() = 0;
+
+  // Before the replica is open. The database as it is found:
+  struct Found {
+    uint32_t page_size = 0;  // 0: it is no database.
+    bool is_wal = false;     // And nothing is left to roll back.
+  };
+  virtual Result<Found> LookAtDatabase() = 0;
+  // Whether no connection of any process uses it.
+  virtual Result<bool> IsUnused() = 0;
+  // Lets stock SQLite bring it back into WAL mode.
+  virtual Status EnterWalMode() = 0;
 };
 
 class Replica : public WriteGate {

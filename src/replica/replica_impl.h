@@ -20,6 +20,7 @@
 #include <mutex>
 #include <thread>
 
+#include "src/replica/content.h"
 #include "src/replica/identity.h"
 #include "src/replica/replica.h"
 #include "src/replica/sidecar.h"
@@ -102,6 +103,8 @@ class ReplicaImpl : public Replica {
                 const Interrupted& interrupted) override;
   void Leave(WalFiles* files) override;
   Status BeforeRestart(WalFiles* files) override;
+  Status BeforeCheckpoint() override;
+  void AfterCheckpoint() override;
 
  private:
   struct Counters {
@@ -117,6 +120,13 @@ class ReplicaImpl : public Replica {
   };
   enum class Checkpoint { kNo, kWanted };
 
+  // What else is known when the record does not tell the revision.
+  struct Doubt {
+    Revision announced;  // The intent's, if it happened.
+    uint64_t announced_digest = 0;
+    bool power_lost = false;  // The machine may have lost what was written last.
+  };
+
   // standing.cc. All with WRITE held.
   Result<WalIndexHeader> Header(WalFiles* files);
   // The record, made true for the log as it is found: `current` is the revision that the files
@@ -125,19 +135,41 @@ class ReplicaImpl : public Replica {
   // The same without the primary: nothing if that is not possible.
   Result<std::optional<SidecarRecord>> StandAlone(WalFiles* files, const WalIndexHeader& header);
   Result<bool> Explains(WalFiles* files, const WalIndexHeader& header, const SidecarRecord& record);
-  Status SettleIntent(SidecarRecord* record, bool frames_present, const WalIndexHeader& header,
-                      Remote* remote, const Call& call);
+  // Whether record and log tell the revision. An intent is taken into the record.
+  Result<bool> KnownAlone(WalFiles* files, const WalIndexHeader& header, SidecarRecord* record);
+  // The revision of the commit; none if it was refused.
+  Result<Revision> SettleIntent(SidecarRecord* record, bool frames_present,
+                                const WalIndexHeader& header, Remote* remote, const Call& call);
   // With no commit pending: that is settled under the old one. (I2)
   Status TakeNewIdentity(SidecarRecord* record, const std::string& why);
-  Status Repair(WalFiles* files, const WalIndexHeader& header, SidecarRecord* record,
-                Remote* remote, const Call& call);
-  Status SetAside(WalFiles* files, const WalIndexHeader& header, uint32_t page_size);
+  // The primary's pages have another size: nothing more can be applied here.
+  Status Outdate(SidecarRecord* record);
+  Status Outdated() const;
+  // The digest of the content after `pages`.
+  Result<uint64_t> ContentAfter(WalFiles* files, const SidecarRecord& record, const PageSet& pages);
   void RememberState(const WalIndexHeader& header, const Revision& revision);
   Status Promote(WalFiles* files, SidecarRecord* record);
   // To `target`, by `pages`, which may be none if only the name of the revision is new.
   Status Advance(WalFiles* files, PageSet* pages, const Revision& target, SidecarRecord* record);
   Status Rename(const WalIndexHeader& header, const Revision& target, SidecarRecord* record);
   Status ApplyPages(WalFiles* files, PageSet* pages, const Revision& target, SidecarRecord* record);
+
+  // repair.cc. All with WRITE held, but for the checkpoints'.
+  // kIo if files were replaced or removed under us.
+  Status CheckPlaces(WalFiles* files) const;
+  // Whether the database file is as our checkpoints left it.
+  Result<bool> IsFileUntouched(WalFiles* files);
+  Footprint StoredFootprint() const;
+  void StoreFootprint(const Footprint& print);  // CHECKPOINT held.
+  // The content tells the revision, or it is repaired.
+  Status Verify(WalFiles* files, const WalIndexHeader& header, const Doubt& doubt,
+                SidecarRecord* record, Remote* remote, const Call& call);
+  Status Rebind(WalFiles* files, const WalIndexHeader& header, SidecarRecord* record);
+  Status Repair(WalFiles* files, const WalIndexHeader& header, bool power_lost,
+                SidecarRecord* record, Remote* remote, const Call& call);
+  Result<bool> SomebodyWrote(WalFiles* files, const WalIndexHeader& header, bool power_lost,
+                             const SidecarRecord& record);
+  Status SetAside(WalFiles* files, const WalIndexHeader& header, uint64_t digest);
 
   // pull.cc
   void Follow();
@@ -208,6 +240,8 @@ class ReplicaImpl : public Replica {
   std::unique_ptr<Remote> asker_, caller_, follower_, keeper_;
 
   Write write_;
+  // This process checkpoints, and the file was as we left it. Changed by who has CHECKPOINT.
+  std::atomic<bool> checkpointing_{false};
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

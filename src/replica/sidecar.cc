@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "src/base/log.h"
+#include "src/replica/content.h"
 #include "src/replica/local_file.h"
 #include "src/replica/sidecar_format.h"
 
@@ -34,7 +35,7 @@ static_assert(sizeof(RevisionRing::Entry) == 96);
 static_assert(offsetof(RevisionRing::Entry, position) == 8);
 static_assert(offsetof(RevisionRing::Entry, revision) == 28);
 static_assert(sizeof(RevisionRing) == 8 + 96 * RevisionRing::kEntries);
-static_assert(sizeof(SharedState) == 72 + sizeof(RevisionRing));
+static_assert(sizeof(SharedState) == 120 + sizeof(RevisionRing));
 static_assert(std::is_trivially_copyable_v<WalPosition> && std::is_trivially_copyable_v<Revision>);
 
 std::string SizeText(uint64_t size) {
@@ -154,6 +155,12 @@ Status Sidecar::Create(const std::string& path, const std::string& database,
   if (::ftruncate(fd, static_cast<off_t>(kSidecarBytes)) != 0) {
     return FileError("extending", name, errno);
   }
+  if (std::optional<Footprint> print = FootprintOf(database)) {
+    const uint64_t words[] = {print->device, print->file, print->bytes, print->modified};
+    Bytes raw(sizeof words);
+    std::memcpy(raw.data(), words, sizeof words);
+    TURSO_RETURN_IF_ERROR(WriteAt(fd, name, kSharedAt + offsetof(SharedState, footprint), raw));
+  }
   TURSO_RETURN_IF_ERROR(CopyOwnerAndMode(fd, name, database));
   if (::fsync(fd) != 0) return FileError("syncing", name, errno);
   TURSO_RETURN_IF_ERROR(file->PutInPlace());
@@ -233,6 +240,7 @@ Status Sidecar::Reset(uint64_t boot) {
   shared_->lease_wanted = 0;
   shared_->unsettled = 0;
   shared_->synced_sequence = record->sequence;
+  shared_->boot_sequence = record->sequence;
   // Entries need no wiping: without a number below `count`, none is looked at.
   shared_->ring.count = 0;
   shared_->boot.store(boot, std::memory_order_release);

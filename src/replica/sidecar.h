@@ -7,19 +7,20 @@
 //     4096   4096   slot 0 ) the newest slot with a right checksum counts. A record goes where
 //     8192   4096   slot 1 ) neither the newest nor the last synced one is: a write that is torn
 //    12288   4096   slot 2 ) leaves the one before, and a power cut the last that was synced
-//    16384    ...   SharedState: a mapping shared by all processes; means nothing after a restart
-//                   of the machine
+//    16384    ...   SharedState: a mapping shared by all processes; but for the footprint it means
+//                   nothing after a restart of the machine
 //
 //   slot, texts ending with a zero, zeros elsewhere
 //      0 sequence u64                     88 intent: commit number u64    384 protocol, 64
 //      8 replica id, 16                  128 durable, 64                  448 database id, 192
 //     24 last commit number u64          192 current, 64                  640 url, 1088
 //     32 page size u32                   256 intent: target, 64          4088 XXH3-64 of the bytes
-//     36 flags: 1 current in database    320 intent: base, 64                 before it
+//     36 flags: 1 in file, 2 outdated    320 intent: base, 64                 before it
 //     37 intent: kind
 //     40 current position: salts, 8; frames u32; checksum u32 u32
 //     64 intent: salts, 8; base frame u32; last frame u32
 //     80 intent: hash of the page set u64
+//     96 digest of the content u64; with the intent u64
 //
 // Integers in header and slots are big-endian. Never a token.
 //   (S1) A slot is written only by whoever holds the WRITE lock of the database's wal-index (or
@@ -63,8 +64,9 @@ struct Intent {
   FramePlan frames;
   uint64_t page_set_hash = 0;
   Revision target;
-  Revision base;               // What a commit stood on.
-  uint64_t commit_number = 0;  // Of a commit; with replica_id its CommitId.
+  Revision base;                // What a commit stood on.
+  uint64_t commit_number = 0;   // Of a commit; with replica_id its CommitId.
+  uint64_t content_digest = 0;  // As the record's, once its frames are published.
 };
 
 struct SidecarRecord {
@@ -82,6 +84,8 @@ struct SidecarRecord {
   // The database file alone has `current` as well: the log may be restarted, and then has no
   // frames.
   bool current_in_database = false;
+  bool outdated = false;  // The primary's pages have another size: to be made anew when opened.
+  uint64_t content_digest = 0;  // Of `current`: src/replica/content.h
   Intent intent;
 };
 
@@ -117,6 +121,11 @@ struct SharedState {
   std::atomic<uint64_t> unsettled;     // Number of the commit that was given up as unknown.
   std::atomic<uint64_t>
       synced_sequence;  // Of the last record that is surely on the disk; the sidecar's own.
+  std::atomic<uint64_t> boot_sequence;  // Of the last record of an earlier boot.
+  // The database file as our checkpoints left it: a Footprint. Odd while one of them writes. Only
+  // who holds CHECKPOINT changes it.
+  std::atomic<uint64_t> footprint_turn;
+  std::atomic<uint64_t> footprint[4];
   RevisionRing ring;
 };
 
@@ -128,8 +137,8 @@ class Sidecar {
   static std::string PathFor(const std::string& database);
 
   // Writes a new one under a temporary name, syncs it, and links it to its final name: it is never
-  // there in part. Owner and mode as `database` has them, if that exists. kInvalid if a sidecar is
-  // there already.
+  // there in part. Owner and mode as `database` has them, if that exists, and its footprint.
+  // kInvalid if a sidecar is there already.
   static Status Create(const std::string& path, const std::string& database,
                        const SidecarRecord& record);
   // kNotFound: there is none. kCorrupt: truncated, damaged, or of a format that we do not read: the

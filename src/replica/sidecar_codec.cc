@@ -22,6 +22,8 @@ constexpr size_t kPosition = 40;
 constexpr size_t kIntentFrames = 64;
 constexpr size_t kIntentHash = 80;
 constexpr size_t kIntentCommitNumber = 88;
+constexpr size_t kContentDigest = 96;
+constexpr size_t kIntentContentDigest = 104;
 constexpr size_t kDurable = 128;
 constexpr size_t kCurrent = 192;
 constexpr size_t kIntentTarget = 256;
@@ -32,6 +34,7 @@ constexpr size_t kUrl = 640;
 constexpr size_t kTextsEnd = 1728;
 
 constexpr uint8_t kCurrentInDatabase = 1;
+constexpr uint8_t kOutdated = 2;
 constexpr char kMagic[16] = "turso replica\0\0";
 
 Status Damaged(const char* what) {
@@ -75,7 +78,8 @@ Bytes EncodeSlot(const SidecarRecord& record) {
   std::memcpy(slot + kReplicaId, record.replica_id.data(), record.replica_id.size());
   StoreBig64(slot + kLastCommitNumber, record.last_commit_number);
   StoreBig32(slot + kPageSize, record.page_size);
-  slot[kFlags] = record.current_in_database ? kCurrentInDatabase : 0;
+  slot[kFlags] = static_cast<uint8_t>((record.current_in_database ? kCurrentInDatabase : 0) |
+                                      (record.outdated ? kOutdated : 0));
   slot[kIntentKind] = static_cast<uint8_t>(record.intent.kind);
 
   const WalPosition& position = record.current_position;
@@ -90,6 +94,8 @@ Bytes EncodeSlot(const SidecarRecord& record) {
   StoreBig32(slot + kIntentFrames + 12, frames.last.value);
   StoreBig64(slot + kIntentHash, record.intent.page_set_hash);
   StoreBig64(slot + kIntentCommitNumber, record.intent.commit_number);
+  StoreBig64(slot + kContentDigest, record.content_digest);
+  StoreBig64(slot + kIntentContentDigest, record.intent.content_digest);
 
   StoreRevision(slot, kDurable, record.durable);
   StoreRevision(slot, kCurrent, record.current);
@@ -113,6 +119,7 @@ Result<SidecarRecord> DecodeSlot(ByteView slot) {
   record.page_size = LoadBig32(p + kPageSize);
   if (!IsPageSize(record.page_size)) return Damaged("a page size that no database has");
   record.current_in_database = (p[kFlags] & kCurrentInDatabase) != 0;
+  record.outdated = (p[kFlags] & kOutdated) != 0;
   if (p[kIntentKind] > static_cast<uint8_t>(IntentKind::kCommitted)) {
     return Damaged("an intent of an unknown kind");
   }
@@ -129,6 +136,8 @@ Result<SidecarRecord> DecodeSlot(ByteView slot) {
   frames.last.value = LoadBig32(p + kIntentFrames + 12);
   record.intent.page_set_hash = LoadBig64(p + kIntentHash);
   record.intent.commit_number = LoadBig64(p + kIntentCommitNumber);
+  record.content_digest = LoadBig64(p + kContentDigest);
+  record.intent.content_digest = LoadBig64(p + kIntentContentDigest);
 
   auto durable = LoadRevision(slot, kDurable);
   auto current = LoadRevision(slot, kCurrent);

@@ -11,8 +11,8 @@
 
 namespace turso {
 
-inline constexpr uint32_t kFormatVersion = 1;
-inline constexpr uint32_t kOldestReader = 1;  // Of the formats that we write.
+inline constexpr uint32_t kFormatVersion = 2;
+inline constexpr uint32_t kOldestReader = 2;  // Of the formats that we write.
 
 inline constexpr size_t kSidecarPage = 4096;
 inline constexpr size_t kChecksumAt = kSidecarPage - 8;

@@ -22,7 +22,8 @@ Status ReplicaImpl::Enter(WalFiles* files, HasRead has_read, const Interrupted& 
   if (abandoned_)
     return Status(Code::kInvalid, path_ + ": the replica was open at a fork(); it is the parent's");
   write_ = Write{};
-  Status entered = CatchUp(files, has_read, &write_, interrupted);
+  Status entered = CheckPlaces(files);
+  if (entered.ok()) entered = CatchUp(files, has_read, &write_, interrupted);
   if (!entered.ok()) {
     if (entered.code() != Code::kBusy) Note(entered);
     if (write_.fence != 0) GiveLeaseBack();
@@ -76,7 +77,7 @@ Status ReplicaImpl::CatchUpOtherwise(WalFiles* files, const Status& why, Write* 
   if (why.code() == Code::kConflict) {
     Result<WalIndexHeader> header = Header(files);
     if (!header.ok()) return header.status();
-    return Repair(files, *header, &write->record, caller_.get(), call);
+    return Repair(files, *header, false, &write->record, caller_.get(), call);
   }
   if (why.code() == Code::kBusy) {
     std::lock_guard told(mutex_);
@@ -86,10 +87,12 @@ Status ReplicaImpl::CatchUpOtherwise(WalFiles* files, const Status& why, Write* 
   return why;
 }
 
-Status ReplicaImpl::Commit(WalFiles*, const PageSet& pages, const FramePlan& frames,
+Status ReplicaImpl::Commit(WalFiles* files, const PageSet& pages, const FramePlan& frames,
                            const Interrupted& interrupted) {
   Write& write = write_;
   SidecarRecord& record = write.record;
+  Result<uint64_t> digest = ContentAfter(files, record, pages);
+  if (!digest.ok()) return digest.status();
   Result<uint64_t> next = NextCommitNumber(record.last_commit_number);
   if (next.status().code() == Code::kFull) {
     TURSO_RETURN_IF_ERROR(TakeNewIdentity(&record, "its commits are numbered to the end"));
@@ -98,7 +101,7 @@ Status ReplicaImpl::Commit(WalFiles*, const PageSet& pages, const FramePlan& fra
   if (!next.ok()) return next.status();
   const uint64_t number = *next;
   record.last_commit_number = number;
-  record.intent = {IntentKind::kCommit, frames, pages.Hash(), {}, record.current, number};
+  record.intent = {IntentKind::kCommit, frames, pages.Hash(), {}, record.current, number, *digest};
   TURSO_RETURN_IF_ERROR(sidecar_->Write(&record, turso::Sync::kYes));  // (S4)
 
   write.frames = frames;
@@ -210,6 +213,7 @@ void ReplicaImpl::Leave(WalFiles* files) {
     if (published) {
       SidecarRecord& record = write.record;
       record.current = record.intent.target;
+      record.content_digest = record.intent.content_digest;
       record.current_position = header->position();
       record.current_in_database = false;
       record.intent = Intent{};

@@ -49,6 +49,8 @@ class WalFiles {
   virtual Result<bool> TryLock(WalLock first, int count) = 0;
   virtual void Unlock(WalLock first, int count) = 0;
   virtual void Barrier() = 0;
+  // kIo if one of the names leads to another file than the one that is open, or to none.
+  virtual Status CheckPlaces() { return OkStatus(); }
 };
 
 }  // namespace turso

@@ -1,0 +1,319 @@
+// What is done when record and log do not tell which revision the files show, or somebody else
+// wrote the database file.
+//
+//   content has the digest of the record       it is the recorded revision: nothing was changed
+//   content has the digest of the intent       it is the intent's
+//   any other                                  compared with the primary, page by page
+//
+// What differs from the primary, and what we cannot have left behind ourselves, is kept as a file
+// of its own before it is replaced.
+
+#include <dirent.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <ctime>
+
+#include "src/base/log.h"
+#include "src/replica/local_file.h"
+#include "src/replica/replica_impl.h"
+
+namespace turso {
+
+namespace {
+
+// https://sqlite.org/fileformat2.html#file_format_version_numbers
+constexpr size_t kWriteVersion = 18;
+constexpr uint8_t kWal = 2;
+constexpr uint8_t kNotForOthers = 3;
+
+std::string UtcStamp() {
+  char stamp[32];
+  const std::time_t now = std::time(nullptr);
+  struct tm utc;
+  gmtime_r(&now, &utc);
+  std::strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &utc);
+  return stamp;
+}
+
+std::string HexOf(uint64_t number) {
+  uint8_t raw[8];
+  StoreBig64(raw, number);
+  return ToHex(raw);
+}
+
+// An earlier copy of the same content: a repair that failed is tried again.
+std::optional<std::string> FindAside(const std::string& database, const std::string& end) {
+  const std::string directory = DirectoryOf(database);
+  const std::string start = database.substr(database.rfind('/') + 1) + ".aside-";
+  std::optional<std::string> found;
+  DIR* listing = ::opendir(directory.c_str());
+  if (listing == nullptr) return found;
+  while (const dirent* entry = ::readdir(listing)) {
+    const std::string_view name = entry->d_name;
+    if (name.size() > end.size() && name.substr(0, start.size()) == start &&
+        name.substr(name.size() - end.size()) == end) {
+      found = directory + "/" + entry->d_name;
+    }
+  }
+  ::closedir(listing);
+  return found;
+}
+
+}  // namespace
+
+// ---- The files, seen from outside
+
+Status ReplicaImpl::CheckPlaces(WalFiles* files) const {
+  TURSO_RETURN_IF_ERROR(files->CheckPlaces());
+  if (sidecar_->StillThere()) return OkStatus();
+  return Status(Code::kIo, Sidecar::PathFor(path_) +
+                               " was removed or replaced while it was open; nothing was written. "
+                               "Close " +
+                               path_ + " in every program, and open it again");
+}
+
+Footprint ReplicaImpl::StoredFootprint() const {
+  const std::atomic<uint64_t>* words = sidecar_->shared().footprint;
+  return {words[0].load(), words[1].load(), words[2].load(), words[3].load()};
+}
+
+void ReplicaImpl::StoreFootprint(const Footprint& print) {
+  SharedState& shared = sidecar_->shared();
+  const uint64_t turn = shared.footprint_turn.load() | 1;
+  shared.footprint_turn.store(turn);
+  shared.footprint[0].store(print.device);
+  shared.footprint[1].store(print.file);
+  shared.footprint[2].store(print.bytes);
+  shared.footprint[3].store(print.modified);
+  shared.footprint_turn.store(turn + 1);
+}
+
+Result<bool> ReplicaImpl::IsFileUntouched(WalFiles* files) {
+  std::atomic<uint64_t>& turn = sidecar_->shared().footprint_turn;
+  for (;;) {
+    const uint64_t before = turn.load();
+    if (before % 2 == 0) {
+      const bool same = FootprintOf(path_) == StoredFootprint();
+      if (same || turn.load() == before) return same;
+      continue;
+    }
+    // A checkpoint of ours, on a file that was as we left it; or one that died there. Who asks may
+    // be the one that checkpoints, and must not lose the lock by trying for it.
+    if (checkpointing_.load()) return true;
+    Result<bool> idle = files->TryLock(WalLock::kCheckpoint, 1);
+    if (!idle.ok()) return idle.status();
+    if (!*idle) return true;
+    const bool died = turn.load() == before;
+    files->Unlock(WalLock::kCheckpoint, 1);
+    if (died) return false;
+  }
+}
+
+Status ReplicaImpl::BeforeCheckpoint() {
+  std::atomic<uint64_t>& turn = sidecar_->shared().footprint_turn;
+  const std::optional<Footprint> print = FootprintOf(path_);
+  if (!print) return Status(Code::kIo, "checkpointing " + path_ + ": the file cannot be looked at");
+  // A file that somebody else changed stays as conspicuous as it is.
+  if (turn.load() % 2 != 0 || *print != StoredFootprint()) return OkStatus();
+  checkpointing_.store(true);
+  turn.fetch_add(1);
+  return OkStatus();
+}
+
+void ReplicaImpl::AfterCheckpoint() {
+  if (!checkpointing_.load()) return;
+  std::optional<Footprint> print = FootprintOf(path_);
+  // Once more, since without it all of the file would have to be verified.
+  if (!print) print = FootprintOf(path_);
+  if (print) StoreFootprint(*print);
+  checkpointing_.store(false);
+}
+
+// ---- Which content it is
+
+Status ReplicaImpl::Verify(WalFiles* files, const WalIndexHeader& found, const Doubt& doubt,
+                           SidecarRecord* record, Remote* remote, const Call& call) {
+  Result<bool> locked = files->TryLock(WalLock::kCheckpoint, 1);
+  if (!locked.ok()) return locked.status();
+  if (!*locked) return Status(Code::kBusy, path_ + ": a checkpoint is under way");
+  const std::optional<Footprint> print = FootprintOf(path_);
+  Result<WalIndexHeader> header = WholeHeader(files, found, record->page_size);
+  Result<uint64_t> digest = header.ok() ? DigestOf(files, *header) : header.status();
+  files->Unlock(WalLock::kCheckpoint, 1);
+  if (!digest.ok()) return digest.status().While("verifying " + path_);
+  if (!print) return Status(Code::kIo, path_ + ": the file is not there any more");
+
+  const bool is_recorded = !record->current.empty() && *digest == record->content_digest;
+  const bool is_announced = !doubt.announced.empty() && *digest == doubt.announced_digest;
+  record->content_digest = *digest;
+  if (is_announced && !is_recorded) record->current = doubt.announced;
+  if (is_recorded || is_announced) {
+    Log(LogLevel::kInfo, path_ + ": another program had it open, and changed nothing");
+    TURSO_RETURN_IF_ERROR(Rebind(files, found, record));
+  } else {
+    TURSO_RETURN_IF_ERROR(Repair(files, found, doubt.power_lost, record, remote, call));
+  }
+  const Footprint before = StoredFootprint();
+  if (before.file != 0 && !before.SameFile(*print)) {
+    TURSO_RETURN_IF_ERROR(TakeNewIdentity(record, "its database file is another one than it was"));
+  }
+  locked = files->TryLock(WalLock::kCheckpoint, 1);
+  if (!locked.ok()) return locked.status();
+  // Else it is verified once more.
+  if (!*locked) return OkStatus();
+  StoreFootprint(*print);
+  files->Unlock(WalLock::kCheckpoint, 1);
+  return OkStatus();
+}
+
+Status ReplicaImpl::Rebind(WalFiles* files, const WalIndexHeader& header, SidecarRecord* record) {
+  record->intent = Intent{};
+  record->current_position = header.frames == 0 ? WalPosition{} : header.position();
+  record->current_in_database = false;
+  if (header.frames == 0) {
+    TURSO_RETURN_IF_ERROR(Promote(files, record));
+  } else {
+    TURSO_RETURN_IF_ERROR(sidecar_->Write(record, turso::Sync::kNo));
+  }
+  RememberState(header, record->current);
+  return OkStatus();
+}
+
+// ---- Repair
+
+// Whether another program has surely written to it. Frames that we did not announce are another's,
+// unless the announcement was lost with the machine's power. And stock SQLite writes only to a file
+// whose guard is off.
+Result<bool> ReplicaImpl::SomebodyWrote(WalFiles* files, const WalIndexHeader& found,
+                                        bool power_lost, const SidecarRecord& record) {
+  const WalPosition& left = record.current_position;
+  const bool is_less = found.frames == 0 ||
+                       (found.salts == left.salts && found.frames < left.frames) ||
+                       found.position() == left;
+  if (!is_less && !power_lost) return true;
+  Result<bool> untouched = IsFileUntouched(files);
+  if (!untouched.ok()) return untouched.status();
+  if (*untouched) return false;
+  uint8_t write_version = 0;
+  TURSO_RETURN_IF_ERROR(files->ReadDatabase(kWriteVersion, {&write_version, 1}));
+  return write_version != kNotForOthers;
+}
+
+// A copy of the database as it is found, for whoever wrote into it without us.
+Status ReplicaImpl::SetAside(WalFiles* files, const WalIndexHeader& header, uint64_t digest) {
+  const std::string end = "-" + HexOf(digest);
+  std::optional<std::string> aside = FindAside(path_, end);
+  if (!aside) {
+    aside = path_ + ".aside-" + UtcStamp() + end;
+    const std::string doing = "setting aside what " + path_ + " holds; nothing was changed";
+    Result<TemporaryFile> file = TemporaryFile::CreateFor(*aside);
+    if (!file.ok()) return file.status().While(doing);
+    TURSO_RETURN_IF_ERROR(CopyOwnerAndMode(file->fd(), file->path(), path_).While(doing));
+    Bytes image(header.page_size);
+    for (PageNo page{1}; page.value <= header.db_size; page.value++) {
+      TURSO_RETURN_IF_ERROR(ReadPage(files, header, page, image).While(doing));
+      if (page.value == 1) image[kWriteVersion] = kWal;
+      TURSO_RETURN_IF_ERROR(
+          WriteAt(file->fd(), file->path(), uint64_t{page.value - 1} * header.page_size, image)
+              .While(doing));
+    }
+    if (::fsync(file->fd()) != 0) return FileError("syncing", file->path(), errno).While(doing);
+    TURSO_RETURN_IF_ERROR(file->PutInPlace().While(doing));
+    TURSO_RETURN_IF_ERROR(SyncDirectoryOf(path_).While(doing));
+  }
+  Log(LogLevel::kWarning,
+      path_ +
+          " holds what its primary does not have: it was changed without the VFS turso, or the "
+          "primary went back in time. It is kept as " +
+          *aside + ", and the replica is brought to its primary's state");
+  Note(Status(Code::kInvalid,
+              path_ + " held what its primary does not have; a copy is kept as " + *aside));
+  return OkStatus();
+}
+
+namespace {
+
+// How a replica's pages stand to the primary's.
+struct Differences {
+  std::vector<PageNo> pages;
+  bool unexpected = false;  // One of them cannot come from the primary's going on.
+};
+
+}  // namespace
+
+Status ReplicaImpl::Repair(WalFiles* files, const WalIndexHeader& found, bool power_lost,
+                           SidecarRecord* record, Remote* remote, const Call& call) {
+  Result<WalIndexHeader> header = WholeHeader(files, found, record->page_size);
+  if (!header.ok()) return header.status();
+  const std::string doing = "comparing " + path_ + " with its primary at " + options_.url;
+  Result<Identity> identity = remote->Identify(call);
+  if (!identity.ok()) return identity.status().While(doing);
+  if (identity->database_id != record->database_id) {
+    return Status(Code::kInvalid,
+                  path_ + " is a replica of database " + record->database_id + ", but at " +
+                      options_.url + " is another one now (" + identity->database_id +
+                      "); nothing was changed: give the replica of that one a name of its own");
+  }
+  if (identity->page_size != record->page_size) return Outdate(record);
+  // What the primary changed since the durable revision may rightly differ; what else differs is a
+  // foreign hand's. A repair that was begun and not finished has set it aside already.
+  const bool is_aside = record->current.empty();
+  PageCollector expected;
+  bool related = true;
+  if (!is_aside) {
+    Result<Revision> pulled = remote->Pull(record->durable, Duration{}, &expected, call);
+    related = pulled.ok();
+    if (!related && pulled.status().code() != Code::kConflict) return pulled.status().While(doing);
+  }
+  Result<bool> somebody_wrote = SomebodyWrote(files, found, power_lost, *record);
+  if (!somebody_wrote.ok()) return somebody_wrote.status();
+  Result<HashesAnswer> theirs = remote->Hashes(call);
+  if (!theirs.ok()) return theirs.status().While(doing);
+
+  Differences differences;
+  differences.unexpected = header->db_size > theirs->hashes.size() && expected.pages().empty();
+  Bytes image(header->page_size);
+  for (uint32_t n = 1; n <= theirs->hashes.size(); n++) {
+    const PageNo page{n};
+    bool same = false;
+    if (n <= header->db_size) {
+      TURSO_RETURN_IF_ERROR(ReadPage(files, *header, page, image));
+      same = HashPage(page, image) == theirs->hashes[n - 1];
+    }
+    if (same) continue;
+    differences.pages.push_back(page);
+    if (*somebody_wrote || !related || expected.pages().Find(page) == nullptr)
+      differences.unexpected = true;
+  }
+  const size_t different = differences.pages.size();
+  // Page 1 in any case: so that there is a transaction which names the size, and for the guard in
+  // its byte 18.
+  if (different == 0 || differences.pages.front() != PageNo{1})
+    differences.pages.insert(differences.pages.begin(), PageNo{1});
+  PageCollector fresh;
+  Result<Revision> at = remote->Fetch(differences.pages, &fresh, call);
+  if (!at.ok()) return at.status().While(doing);
+  if (!(*at == theirs->revision)) {
+    Result<Revision> newest = remote->Pull(theirs->revision, Duration{}, &fresh, call);
+    if (!newest.ok()) return newest.status().While(doing);
+    at = newest;
+  }
+  if (differences.unexpected && !is_aside)
+    TURSO_RETURN_IF_ERROR(SetAside(files, *header, record->content_digest));
+  // Should the log be restarted on the way, nothing vouches for what the file holds until the pages
+  // are there.
+  record->durable = record->current = Revision{};
+  TURSO_RETURN_IF_ERROR(ApplyPages(files, &fresh.pages(), *at, record));
+  TURSO_RETURN_IF_ERROR(files->SyncDatabase());
+  TURSO_RETURN_IF_ERROR(files->SyncWal());
+  record->durable = record->current;
+  TURSO_RETURN_IF_ERROR(sidecar_->Write(record, turso::Sync::kYes));
+  Log(LogLevel::kWarning, path_ + ": " + std::to_string(different) + " of " +
+                              std::to_string(theirs->hashes.size()) +
+                              " pages were brought anew from the primary");
+  return OkStatus();
+}
+
+}  // namespace turso
