@@ -12,8 +12,9 @@ class InternalConnection {
  public:
   explicit InternalConnection(const std::shared_ptr<Database>& database) : path_(database->path) {
     t_database = database;
-    code_ = sqlite3_open_v2(path_.c_str(), &db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_PRIVATECACHE,
-                            "turso");
+    // One thread has it.
+    const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_NOMUTEX;
+    code_ = sqlite3_open_v2(path_.c_str(), &db_, flags, "turso");
     t_database.reset();
   }
   ~InternalConnection() { sqlite3_close(db_); }

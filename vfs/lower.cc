@@ -244,8 +244,8 @@ Result<bool> IsUnused(const std::string& path) {
 
 Status EnterWalMode(const std::string& path) {
   sqlite3* db = nullptr;
-  int code = sqlite3_open_v2(path.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_PRIVATECACHE,
-                             LowerVfs()->zName);
+  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_NOMUTEX;
+  int code = sqlite3_open_v2(path.c_str(), &db, flags, LowerVfs()->zName);
   if (code == SQLITE_OK) {
     sqlite3_busy_timeout(db, 2000);
     code = sqlite3_exec(db, "PRAGMA journal_mode=WAL", nullptr, nullptr, nullptr);
