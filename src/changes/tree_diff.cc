@@ -1,8 +1,11 @@
 #include "src/changes/tree_diff.h"
 
 #include <algorithm>
+#include <functional>
 #include <optional>
+#include <string>
 #include <unordered_map>
+#include <utility>
 
 namespace turso {
 
@@ -120,42 +123,40 @@ Status MergeByRowid(Cells before, Cells after, EqualCells equal_cells, const Cha
   }
 }
 
+// Every cell below a frontier: visit(key, payload).
+Status ForEachRecord(const Frontier& frontier, size_t key_fields,
+                     const std::function<Status(std::string key, Bytes payload)>& visit) {
+  for (const std::vector<PageNo>* pages : {&frontier.interiors, &frontier.level}) {
+    Cells cells(frontier.side->state, *pages);
+    for (;;) {
+      Result<bool> more = cells.Next();
+      if (!more.ok()) return more.status();
+      if (!*more) break;
+      Result<Bytes> payload = cells.Payload();
+      if (!payload.ok()) return payload.status();
+      Result<Bytes> key = RecordPrefix(*payload, key_fields);
+      if (!key.ok()) return key.status();
+      TURSO_RETURN_IF_ERROR(visit(std::string(AsText(*key)), *std::move(payload)));
+    }
+  }
+  return OkStatus();
+}
+
 // Keys that are equal to their collation but not in their bytes are two rows: one goes, one comes.
 Status MergeByKey(const Frontier& before, const Frontier& after, const ChangeVisitor& visit) {
   std::unordered_map<std::string, Bytes> gone;
   const size_t fields = before.side->tree.keyed->key.size();
-  for (const std::vector<PageNo>* pages : {&before.interiors, &before.level}) {
-    Cells cells(before.side->state, *pages);
-    for (;;) {
-      Result<bool> more = cells.Next();
-      if (!more.ok()) return more.status();
-      if (!*more) break;
-      Result<Bytes> payload = cells.Payload();
-      if (!payload.ok()) return payload.status();
-      Result<Bytes> key = RecordPrefix(*payload, fields);
-      if (!key.ok()) return key.status();
-      gone.insert_or_assign(std::string(AsText(*key)), std::move(*payload));
-    }
-  }
-  for (const std::vector<PageNo>* pages : {&after.interiors, &after.level}) {
-    Cells cells(after.side->state, *pages);
-    for (;;) {
-      Result<bool> more = cells.Next();
-      if (!more.ok()) return more.status();
-      if (!*more) break;
-      Result<Bytes> payload = cells.Payload();
-      if (!payload.ok()) return payload.status();
-      Result<Bytes> key = RecordPrefix(*payload, fields);
-      if (!key.ok()) return key.status();
-      auto was = gone.find(std::string(AsText(*key)));
-      if (was == gone.end()) {
-        TURSO_RETURN_IF_ERROR(visit(0, nullptr, &*payload));
-        continue;
-      }
-      if (was->second != *payload) TURSO_RETURN_IF_ERROR(visit(0, &was->second, &*payload));
-      gone.erase(was);
-    }
-  }
+  TURSO_RETURN_IF_ERROR(ForEachRecord(before, fields, [&](std::string key, Bytes payload) {
+    gone.insert_or_assign(std::move(key), std::move(payload));
+    return OkStatus();
+  }));
+  TURSO_RETURN_IF_ERROR(ForEachRecord(after, fields, [&](const std::string& key, Bytes payload) {
+    auto was = gone.find(key);
+    if (was == gone.end()) return visit(0, nullptr, &payload);
+    const Bytes before_it = std::move(was->second);
+    gone.erase(was);
+    return before_it == payload ? OkStatus() : visit(0, &before_it, &payload);
+  }));
   for (const auto& [key, payload] : gone) TURSO_RETURN_IF_ERROR(visit(0, &payload, nullptr));
   return OkStatus();
 }

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <ctime>
 #include <thread>
 #include <vector>
 
@@ -138,15 +137,6 @@ void RemoveLeftovers(const std::string& database) {
   }
   ::closedir(listing);
   for (const std::string& leftover : leftovers) ::unlink(leftover.c_str());
-}
-
-std::string UtcStamp() {
-  char stamp[32];
-  const std::time_t now = std::time(nullptr);
-  struct tm utc;
-  ::gmtime_r(&now, &utc);
-  std::strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &utc);
-  return stamp;
 }
 
 // (B3) With its log, so that SQLite reads both under the new name.

@@ -51,6 +51,8 @@ Status CopyOwnerAndMode(int fd, const std::string& path, const std::string& mode
 // "." for a bare name.
 std::string DirectoryOf(const std::string& path);
 Status SyncDirectoryOf(const std::string& path);
+// "20260131T235959Z": now, for the name of a file that is kept.
+std::string UtcStamp();
 // Whether this descriptor's file is the one under that name.
 bool IsFileAt(int fd, const std::string& path);
 

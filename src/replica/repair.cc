@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <ctime>
 
 #include "src/base/log.h"
 #include "src/replica/local_file.h"
@@ -27,15 +26,6 @@ namespace {
 constexpr size_t kWriteVersion = 18;
 constexpr uint8_t kWal = 2;
 constexpr uint8_t kNotForOthers = 3;
-
-std::string UtcStamp() {
-  char stamp[32];
-  const std::time_t now = std::time(nullptr);
-  struct tm utc;
-  gmtime_r(&now, &utc);
-  std::strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &utc);
-  return stamp;
-}
 
 std::string HexOf(uint64_t number) {
   uint8_t raw[8];
