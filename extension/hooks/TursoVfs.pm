@@ -1,7 +1,7 @@
 # For PERL5OPT=-MTursoVfs with this directory in PERL5LIB: loads libturso_vfs into the SQLite of DBD::SQLite, as its default
 # VFS, when a program loads that module. A program that does not is left alone.
 #
-# The library is the one in TURSO_VFS_LIBRARY, else the one installed beside this file's directory.
+# The library is the one in TURSO_VFS_EXTENSION, else the one installed beside this file's directory.
 package TursoVfs;
 
 use strict;
@@ -9,7 +9,7 @@ use warnings;
 use File::Spec ();
 
 my $directory = File::Spec->rel2abs((File::Spec->splitpath(__FILE__))[1]);
-my $library   = $ENV{TURSO_VFS_LIBRARY} || "$directory/../../../lib/libturso_vfs.so";
+my $library   = $ENV{TURSO_VFS_EXTENSION} || "$directory/../../../lib/libturso_vfs.so";
 
 sub load {
     my $db = DBI->connect('dbi:SQLite:dbname=:memory:', '', '', { RaiseError => 1, PrintError => 0 });
@@ -18,7 +18,7 @@ sub load {
         $db->do('SELECT load_extension(?, ?)', undef, $library, 'sqlite3_tursovfs_default_init');
         1;
     } or die "TursoVfs.pm, which PERL5OPT names, cannot load $library: "
-           . $db->errstr . '. Install libturso_vfs there, set TURSO_VFS_LIBRARY to where it is, or unset PERL5OPT.' . "\n";
+           . $db->errstr . '. Install libturso_vfs there, set TURSO_VFS_EXTENSION to where it is, or unset PERL5OPT.' . "\n";
     $db->disconnect;
 }
 

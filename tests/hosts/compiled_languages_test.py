@@ -1,7 +1,7 @@
 """Go, Java and Rust on a replica, by one line that loads the library and a URI, or by that line alone."""
 
 import packages
-from host import EXTENSION, main
+from host import EXTENSION, HERE, PYTHON, main
 
 import work
 from work import PROGRAMS
@@ -27,12 +27,17 @@ class Go(work.UriTest):
         return [self.program, "work", database]
 
     def environment(self, library=EXTENSION):
-        return {"TURSO_VFS_LIBRARY": library}
+        return {"TURSO_VFS_EXTENSION": library}
 
 
 class GoWithTheSystemsSqlite(Go):
     way_in = "URI, tag libsqlite3"
     tags = "libsqlite3"
+    interpreters = {"go": [PYTHON, HERE / "run_recipe_program.py", "go"]}
+
+    def test_the_recipe_works_as_it_stands(self):
+        app = self.app(made=False)
+        self.assert_recipe_works(app, self.run_recipe("go", app), "from Go")
 
 
 class Gorm(Go):
@@ -85,7 +90,12 @@ class Java(work.UriTest):
         return ["java", *settings, "-cp", self.class_path, PROGRAMS / "java" / "Work.java", f"jdbc:sqlite:{database}"]
 
     def environment(self, library=EXTENSION):
-        return {"TURSO_VFS_LIBRARY": library}
+        return {"TURSO_VFS_EXTENSION": library}
+
+    def test_the_recipe_works_as_it_stands(self):
+        app = self.app(made=False)
+        self.interpreters = {"java": ["java", "-cp", self.class_path]}
+        self.assert_recipe_works(app, self.run_recipe("java", app), "from Java")
 
 
 class Rust(work.UriTest):
@@ -108,7 +118,17 @@ class Rust(work.UriTest):
         return [self.program, database]
 
     def environment(self, library=EXTENSION):
-        return {"TURSO_VFS_LIBRARY": library}
+        return {"TURSO_VFS_EXTENSION": library}
+
+
+class RustWithTheSystemsSqlite(Rust):
+    way_in = "URI, not bundled"
+    features = ""
+    interpreters = {"rust": [PYTHON, HERE / "run_recipe_program.py", "rust"]}
+
+    def test_the_recipe_works_as_it_stands(self):
+        app = self.app(made=False)
+        self.assert_recipe_works(app, self.run_recipe("rust", app), "from Rust")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def placed(text, url, build):
     """The text of a block for a test's primary and what was built."""
     for path in ("lib/", "share/turso_vfs/"):
         assert f"/usr/{path}" not in text, "recipes name what is in /usr/local"
-    text = text.replace(URL, url).replace(f"{INSTALLED}/libturso_", f"{build}/libturso_")
+    text = re.sub(rf"{INSTALLED}\b", str(build), text.replace(URL, url))
     text = text.replace("/usr/local/share/turso_vfs/hooks", str(ROOT / "extension" / "hooks"))
     if re.search(r"127\.0\.0\.1:8080|/usr/local/", text):
         raise AssertionError(f"a name in a recipe that a test cannot give a place to:\n{text}")

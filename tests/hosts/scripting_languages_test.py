@@ -1,4 +1,6 @@
-"""Ruby, Perl, PHP and R on a replica, by what each runs at its start; Tcl by one line."""
+"""Ruby, Perl, PHP and R on a replica, by what each reads at its start; Tcl by one line."""
+
+import os
 
 from host import EXTENSION, HOOKS, main
 
@@ -19,7 +21,12 @@ class Ruby(work.LanguageTest):
         return ["ruby", PROGRAMS / "work.rb", database]
 
     def environment(self, library=EXTENSION):
-        return {"RUBYOPT": f"-r{HOOKS}/turso_vfs.rb", "TURSO_VFS_LIBRARY": library}
+        return {"RUBYOPT": f"-r{HOOKS}/turso_vfs.rb", "TURSO_VFS_EXTENSION": library}
+
+    def test_the_recipe_works_as_it_stands(self):
+        app = self.app(made=False)
+        said = self.run_recipe("ruby", app, environment={"TURSO_VFS_EXTENSION": EXTENSION})
+        self.assert_recipe_works(app, said, "from Ruby", table="notes")
 
 
 class ActiveRecord(Ruby):
@@ -67,7 +74,12 @@ class Perl(work.LanguageTest):
         return ["perl", PROGRAMS / "work.pl", database]
 
     def environment(self, library=EXTENSION):
-        return {"PERL5OPT": "-MTursoVfs", "PERL5LIB": HOOKS, "TURSO_VFS_LIBRARY": library}
+        return {"PERL5OPT": "-MTursoVfs", "PERL5LIB": HOOKS, "TURSO_VFS_EXTENSION": library}
+
+    def test_the_recipe_works_as_it_stands(self):
+        app = self.app(made=False)
+        said = self.run_recipe("perl", app, environment={"TURSO_VFS_EXTENSION": EXTENSION})
+        self.assert_recipe_works(app, said, "from Perl")
 
 
 class Php(work.LanguageTest):
@@ -83,11 +95,15 @@ class Php(work.LanguageTest):
         return ["php", PROGRAMS / "work.php", database]
 
     def environment(self, library=EXTENSION):
-        settings = (HOOKS / "php" / "turso_vfs.ini").read_text("utf-8")
-        settings = settings.replace("/usr/local/share/turso_vfs/hooks", str(HOOKS))
         with open(self.path("turso_vfs.ini"), "w", encoding="utf-8") as file:
-            file.write(settings.replace("/usr/local/lib", str(library).rsplit("/", 1)[0]))
+            file.write(f"auto_prepend_file = {HOOKS}/turso_vfs.php\n")
+            file.write(f"sqlite3.extension_dir = {os.path.dirname(library)}\n")
         return {"PHP_INI_SCAN_DIR": f":{self.directory}"}
+
+    def test_the_recipe_works_as_it_stands(self):
+        app = self.app(made=False)
+        said = self.run_recipe("php", app, environment={"TURSO_VFS_EXTENSION": EXTENSION})
+        self.assert_recipe_works(app, said, "from PHP")
 
 
 class R(work.LanguageTest):
@@ -103,7 +119,34 @@ class R(work.LanguageTest):
         return ["Rscript", PROGRAMS / "work.R", database]
 
     def environment(self, library=EXTENSION):
-        return {"R_PROFILE_USER": HOOKS / "turso_vfs.R", "TURSO_VFS_LIBRARY": library, "LC_ALL": "C.UTF-8"}
+        return {"R_PROFILE_USER": HOOKS / "turso_vfs.R", "TURSO_VFS_EXTENSION": library, "LC_ALL": "C.UTF-8"}
+
+    def test_the_recipe_works_as_it_stands(self):
+        app = self.app(made=False)
+        said = self.run_recipe("r", app, environment={"TURSO_VFS_EXTENSION": EXTENSION})
+        self.assert_recipe_works(app, said, "from R")
+
+
+class Tcl(work.UriTest):
+    host = "Tcl sqlite3"
+    way_in = "default VFS"
+    programs = ("tclsh",)
+    interpreters = {"tcl": ["tclsh"]}
+    name = "Grüße, 世界"
+
+    @classmethod
+    def version(cls):
+        return work.debian_version("libsqlite3-tcl")
+
+    def command(self, database):
+        return ["tclsh", PROGRAMS / "work.tcl", database]
+
+    def environment(self, library=EXTENSION):
+        return {"TURSO_VFS_EXTENSION": library}
+
+    def test_the_recipe_works_as_it_stands(self):
+        app = self.app(made=False)
+        self.assert_recipe_works(app, self.run_recipe("tcl", app), "from Tcl")
 
 
 if __name__ == "__main__":

@@ -76,6 +76,11 @@ class LanguageTest(HostTest):
         left = [name for name in left if "lock" not in name and not name.endswith(".jsonl")]
         self.assertEqual(left, [], f"{path} must not be there")
 
+    def assert_recipe_works(self, app, said, text, table="note"):
+        self.assertEqual(said, [f"{text}\n"])
+        self.assertEqual(app.rows(f"SELECT text FROM {table}"), [[text]])
+        app.assert_replica()
+
     def test_its_work_on_a_replica_is_at_the_primary(self):
         app = self.app()
         self.assert_worked(app, self.work(self.opened_as(app.path)).stdout)

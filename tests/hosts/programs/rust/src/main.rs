@@ -74,7 +74,7 @@ fn main() -> Result<()> {
         println!("{}", rusqlite::version());
         return Ok(());
     }
-    if let Ok(library) = std::env::var("TURSO_VFS_LIBRARY") {
+    if let Ok(library) = std::env::var("TURSO_VFS_EXTENSION") {
         load_turso(&library)?;
     }
     let mut db = Connection::open(name)?;
