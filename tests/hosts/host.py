@@ -31,6 +31,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
 import urllib.error
 import urllib.request
@@ -87,8 +88,7 @@ class App:
     def __init__(self, test, primary, name="app", made=True):
         self.primary = primary
         self.name = name
-        self.directory = test.path(f"host-{name}")
-        os.makedirs(self.directory, exist_ok=True)
+        self.directory = tempfile.mkdtemp(prefix=f"{name}-", dir=test.directory)
         self.path = os.path.join(self.directory, f"{name}.db")
         self.url = primary.url(name)
         if made:
