@@ -76,7 +76,9 @@ TEST(LogRecords, AreRefusedInAnyOtherSpelling) {
         for (const LogRecord& one : other.value_or(std::vector<LogRecord>())) {
           EncodeRecord(one, &again);
         }
-        if (other) EXPECT_EQ(again, changed) << "byte " << i << " as " << int{value};
+        if (other) {
+          EXPECT_EQ(again, changed) << "byte " << i << " as " << int{value};
+        }
       }
     }
   }
