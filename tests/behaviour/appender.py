@@ -21,13 +21,17 @@ class Appender:
         self.values = 0
         self.transactions = 0
 
-    def run(self, duration):
+    def run(self, duration, least):
+        """Until the time is over and `least` transactions were committed."""
         deadline = time.monotonic() + duration
-        while time.monotonic() < deadline:
+        committed = 0
+        while time.monotonic() < deadline or committed < least:
             self.transactions += 1
             outcome = self.transact()
             self.report.append(["end", self.name, self.transactions, outcome])
-            if outcome != "ok":
+            if outcome == "ok":
+                committed += 1
+            else:
                 time.sleep(self.random.random() * 0.003)
         self.db.close()
 
@@ -63,8 +67,8 @@ class Appender:
         return self.db.execute(sql, (key,)).fetchone()[0].split()
 
 
-def run_appender(replica, name, seed, report, duration):
-    Appender(replica, name, seed, report).run(duration)
+def run_appender(replica, name, seed, report, duration, least=0):
+    Appender(replica, name, seed, report).run(duration, least)
 
 
 def make_lists(db):

@@ -13,8 +13,12 @@ from harness import (
     main,
     seconds,
     seeded_random,
+    wait_until,
 )
 from list_append import anomalies
+
+COMMITS_LEAST = 20  # Of each process: so that there is something to look at, on a slow machine too.
+CHAOS_COMMITS_LEAST = 50
 
 
 class WriteSkew(BehaviourTest):
@@ -170,11 +174,12 @@ class ListAppends(BehaviourTest):
                 generator.random(),
                 reports[n],
                 seconds(12),
+                COMMITS_LEAST,
             )
             for n in range(6)
         ]
         for child in children:
-            child.finish(timeout=seconds(12) + 60)
+            child.finish(timeout=seconds(12) + 180)
         primary.stop()
         self.check(reports, final_lists(self.keep(primary.open_file())))
 
@@ -187,7 +192,6 @@ class ListAppends(BehaviourTest):
         print(f"transactions: {outcomes}, appended: {sum(map(len, final.values()))}")
         # A healthy primary gives no cause for any other.
         self.assertLessEqual(set(outcomes), {"ok", "failed"})
-        self.assertGreater(outcomes["ok"], 100)
         self.assertEqual([], anomalies(history, final)[:5])
 
 
@@ -205,7 +209,9 @@ class Chaos(BehaviourTest):
             self.start(slot, replicas, generator)
 
         deadline = time.monotonic() + seconds(15)
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline or self.committed() < CHAOS_COMMITS_LEAST:
+            if generator.random() < 0.5:
+                self.wait_for_a_commit()
             time.sleep(generator.random() * 1.5)
             if generator.random() < 0.4:
                 primary.kill()
@@ -219,6 +225,13 @@ class Chaos(BehaviourTest):
         for child in self.running.values():
             child.kill()
         self.check(primary, replicas)
+
+    def committed(self):
+        return history_of(self.reports)[1].get("ok", 0)
+
+    def wait_for_a_commit(self):
+        before = self.committed()
+        wait_until(lambda: self.committed() > before, timeout=120, what="a commit by anybody")
 
     def start(self, slot, replicas, generator):
         name = f"p{len(self.reports)}"
@@ -241,7 +254,6 @@ class Chaos(BehaviourTest):
             f"{len(self.reports)} processes, {outcomes}, appended: {sum(map(len, final.values()))}"
         )
         self.assertLessEqual(set(outcomes), {"ok", "failed", "unknown"})
-        self.assertGreater(outcomes["ok"], 50)
         self.assertEqual([], anomalies(history, final)[:5])
         for answer in answers:
             self.assertEqual(final, answer)
