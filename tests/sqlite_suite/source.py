@@ -89,31 +89,36 @@ def _private_sources(apt):
 
 
 def fetch():
-    """Debian's source package, by apt with a configuration of its own: neither root nor a change of the system's."""
+    """SQLite's, into directory()/source."""
     place = directory()
     with _only_one(place):
-        if is_fetched():
-            return
-        apt = place / "apt"
-        shutil.rmtree(apt, ignore_errors=True)
-        shutil.rmtree(place / "source", ignore_errors=True)
-        log = place / "fetch.log"
-        log.unlink(missing_ok=True)
-        environment = dict(os.environ, APT_CONFIG=str(_private_sources(apt)), LC_ALL="C.UTF-8")
-        _run(["apt-get", "-q", "update"], log, env=environment)
-        # The archive may have gone on since the library was installed.
-        for package in (f"sqlite3={installed_version()}", "sqlite3"):
-            try:
-                _run(["apt-get", "-q", "source", "--download-only", package], log, env=environment, cwd=apt)
-                break
-            except SuiteError as failure:
-                problem = failure
-        else:
-            raise problem
-        (package,) = apt.glob("sqlite3_*.dsc")
-        _run(["dpkg-source", "--extract", package, apt / "source"], log)
-        (apt / "source").rename(place / "source")
-        shutil.rmtree(apt)
+        if not is_fetched():
+            # The archive may have gone on since the library was installed.
+            fetch_package("sqlite3", place, [f"sqlite3={installed_version()}", "sqlite3"])
+
+
+def fetch_package(package, place, wanted=None):
+    """Debian's source package, to PLACE/source, by apt with a configuration of its own: neither root nor a change of
+    the system's. The first of `wanted` that can be had."""
+    apt = place / "apt"
+    shutil.rmtree(apt, ignore_errors=True)
+    shutil.rmtree(place / "source", ignore_errors=True)
+    log = place / "fetch.log"
+    log.unlink(missing_ok=True)
+    environment = dict(os.environ, APT_CONFIG=str(_private_sources(apt)), LC_ALL="C.UTF-8")
+    _run(["apt-get", "-q", "update"], log, env=environment)
+    for version in wanted or [package]:
+        try:
+            _run(["apt-get", "-q", "source", "--download-only", version], log, env=environment, cwd=apt)
+            break
+        except SuiteError as failure:
+            problem = failure
+    else:
+        raise problem
+    (description,) = apt.glob(f"{package}_*.dsc")
+    _run(["dpkg-source", "--extract", description, apt / "source"], log)
+    (apt / "source").rename(place / "source")
+    shutil.rmtree(apt)
 
 
 def _recipe():
