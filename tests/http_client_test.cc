@@ -76,6 +76,61 @@ TEST(HttpClient, SendsWhatItIsGivenAndTakesTheAnswer) {
   EXPECT_EQ(outcome.bytes_sent, seen.bytes);
 }
 
+// Keeps how much came, and refuses more than `most`.
+class Counting : public BodySink {
+ public:
+  explicit Counting(size_t most) : most_(most) {}
+  Status Take(ByteView bytes) override {
+    taken += bytes.size();
+    return taken <= most_ ? OkStatus() : Status(Code::kCorrupt, "that will do");
+  }
+  size_t taken = 0;
+
+ private:
+  const size_t most_;
+};
+
+TEST(HttpClient, PassesABodyOfAnyLengthToTheSinkOfTheRequest) {
+  ScriptedServer server(Echo);
+  HttpClient client;
+  HttpRequest request = RequestTo(server.url(), std::string(5 << 20, 'x'));
+  request.answer_max = 1000;
+  Counting all(SIZE_MAX);
+  request.sink = &all;
+  HttpOutcome outcome = client.Exchange(request, PatienceFor(seconds(10)));
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status.text();
+  EXPECT_EQ(all.taken, request.body.size());
+  EXPECT_TRUE(outcome.answer.body.empty());
+  EXPECT_GT(outcome.bytes_received, request.body.size());
+  Counting some(1 << 20);
+  request.sink = &some;
+  outcome = client.Exchange(request, PatienceFor(seconds(10)));
+  EXPECT_EQ(outcome.status.code(), Code::kCorrupt);
+  EXPECT_THAT(outcome.status.text(), HasSubstr("that will do"));
+  EXPECT_LT(some.taken, size_t{2} << 20);
+}
+
+TEST(HttpClient, SendsFurtherHeaderLinesAndTellsThoseOfTheAnswer) {
+  ScriptedServer server([](Connection& connection) {
+    connection.Read();
+    connection.Send("HTTP/1.1 100 Continue\r\ngrpc-status: 1\r\n\r\n");
+    connection.Answer("no", "text/plain", 404, "Grpc-Status:  9 \r\ngrpc-message:\r\n");
+  });
+  HttpClient client;
+  HttpRequest request = RequestTo(server.url());
+  Counting sink(SIZE_MAX);
+  request.sink = &sink;
+  request.headers = {"x-one: 1", "x-two: 2"};
+  HttpOutcome outcome = client.Exchange(request, PatienceFor(seconds(5)));
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status.text();
+  EXPECT_EQ(server.requests().at(0).headers["x-two"], "2");
+  EXPECT_EQ(outcome.answer.headers["grpc-status"], "9");
+  EXPECT_EQ(outcome.answer.headers["grpc-message"], "");
+  // Only a success goes to the sink.
+  EXPECT_EQ(outcome.answer.body, "no");
+  EXPECT_EQ(sink.taken, 0u);
+}
+
 TEST(HttpClient, KeepsItsConnection) {
   ScriptedServer server(Echo);
   HttpClient client;

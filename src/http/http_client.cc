@@ -26,6 +26,7 @@ constexpr uint64_t kProgressBytes = 1024;
 constexpr long kBufferBytes = 128 << 10;
 constexpr size_t kReserveMax = 16u << 20;
 constexpr uint64_t kBodySentWithHeaderMax = 64 << 10;
+constexpr size_t kHeadersMax = 64 << 10;
 
 // Blocks signals while libcurl runs: threads it starts inherit the mask and so handle none of the
 // host's signals, and a SIGPIPE from a TLS library's write stays pending, to be taken away here.
@@ -90,6 +91,24 @@ std::string Text(Duration d) {
   return ms % 1000 == 0 ? std::to_string(ms / 1000) + " s" : std::to_string(ms) + " ms";
 }
 
+// "Name: value\r\n" for each; of several with one name the last.
+std::map<std::string, std::string> HeadersOf(std::string_view lines) {
+  std::map<std::string, std::string> headers;
+  while (!lines.empty()) {
+    const std::string_view line = lines.substr(0, lines.find("\r\n"));
+    lines.remove_prefix(std::min(lines.size(), line.size() + 2));
+    const size_t colon = line.find(':');
+    if (colon == std::string_view::npos) continue;
+    std::string name(line.substr(0, colon));
+    for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+    std::string_view value = line.substr(colon + 1);
+    value.remove_prefix(std::min(value.size(), value.find_first_not_of(" \t")));
+    value = value.substr(0, value.find_last_not_of(" \t") + 1);
+    headers[name] = value;
+  }
+  return headers;
+}
+
 }  // namespace
 
 bool IsLoopback(const std::string& host) {
@@ -129,6 +148,8 @@ class HttpClient::Transfer {
   static curl_socket_t OpenSocket(void* self, curlsocktype purpose, curl_sockaddr* address);
   static int CloseSocket(void* self, curl_socket_t socket);
   static size_t TakeBody(char* bytes, size_t size, size_t count, void* self);
+  static size_t TakeHeader(char* bytes, size_t size, size_t count, void* self);
+  bool PassOn(ByteView bytes);
 
   Status SetOptions(const HttpRequest& request, Duration timeout);
   bool HasDeadConnection() const;
@@ -152,6 +173,9 @@ class HttpClient::Transfer {
   const HttpRequest* request_ = nullptr;
   Status begin_status_;
   std::string body_;
+  std::string header_lines_;
+  uint64_t sunk_ = 0;
+  Status sink_status_;
   bool attached_ = false;
   bool done_ = false;
   bool repeated_ = false;
@@ -191,6 +215,8 @@ HttpClient::Transfer::Transfer() {
   curl_easy_setopt(easy_, CURLOPT_CLOSESOCKETDATA, this);
   curl_easy_setopt(easy_, CURLOPT_WRITEFUNCTION, &Transfer::TakeBody);
   curl_easy_setopt(easy_, CURLOPT_WRITEDATA, this);
+  curl_easy_setopt(easy_, CURLOPT_HEADERFUNCTION, &Transfer::TakeHeader);
+  curl_easy_setopt(easy_, CURLOPT_HEADERDATA, this);
   const char* authorities = secure_getenv("SSL_CERT_FILE");
   if (authorities != nullptr && *authorities != 0) {
     curl_easy_setopt(easy_, CURLOPT_CAINFO, authorities);
@@ -232,6 +258,9 @@ size_t HttpClient::Transfer::TakeBody(char* bytes, size_t size, size_t count, vo
   auto* transfer = static_cast<Transfer*>(self);
   size_t length = size * count;
   std::string& body = transfer->body_;
+  if (transfer->request_->sink != nullptr && transfer->LongOf(CURLINFO_RESPONSE_CODE) == 200) {
+    return transfer->PassOn(AsBytes({bytes, length})) ? length : 0;
+  }
   if (length > transfer->request_->answer_max - body.size()) {
     transfer->body_too_long_ = true;
     return 0;
@@ -254,6 +283,34 @@ size_t HttpClient::Transfer::TakeBody(char* bytes, size_t size, size_t count, vo
   return length;
 }
 
+// To the request's sink.
+bool HttpClient::Transfer::PassOn(ByteView bytes) {
+  try {
+    sink_status_ = request_->sink->Take(bytes);
+  } catch (const std::bad_alloc&) {
+    no_memory_for_body_ = true;
+    return false;
+  }
+  sunk_ += bytes.size();
+  return sink_status_.ok();
+}
+
+size_t HttpClient::Transfer::TakeHeader(char* bytes, size_t size, size_t count, void* self) {
+  auto* transfer = static_cast<Transfer*>(self);
+  const size_t length = size * count;
+  std::string& lines = transfer->header_lines_;
+  if (lines.size() + length > kHeadersMax) return length;
+  try {
+    // Of an interim answer, which another one follows.
+    if (std::string_view(bytes, length).substr(0, 5) == "HTTP/") lines.clear();
+    lines.append(bytes, length);
+  } catch (const std::bad_alloc&) {
+    transfer->no_memory_for_body_ = true;
+    return 0;
+  }
+  return length;
+}
+
 Status HttpClient::Transfer::SetOptions(const HttpRequest& request, Duration timeout) {
   const Status no_memory(Code::kNoMemory, request.url + ": no memory for libcurl");
   if (request.token.find_first_of("\r\n") != std::string::npos) {
@@ -264,6 +321,9 @@ Status HttpClient::Transfer::SetOptions(const HttpRequest& request, Duration tim
   if (!AddHeader("Expect:") || !AddHeader("Content-Type: " + request.content_type) ||
       (!request.token.empty() && !AddHeader("Authorization: Bearer " + request.token))) {
     return no_memory;
+  }
+  for (const std::string& header : request.headers) {
+    if (!AddHeader(header)) return no_memory;
   }
   const std::optional<std::string> host = HostOf(request.url);
   if (!host || curl_easy_setopt(easy_, CURLOPT_URL, request.url.c_str()) != CURLE_OK ||
@@ -311,6 +371,9 @@ void HttpClient::Transfer::Start() {
   QuietSignals quiet;
   if (attached_) curl_multi_remove_handle(multi_, easy_);
   body_.clear();
+  header_lines_.clear();
+  sunk_ = 0;
+  sink_status_ = OkStatus();
   body_too_long_ = false;
   no_memory_for_body_ = false;
   done_ = false;
@@ -388,6 +451,7 @@ Status HttpClient::Transfer::WaitUntilDone(const Patience& patience) {
     }
     Perform();
     if (done_) return OkStatus();
+    if (request_->sink != nullptr) now = Instant::Now();
     Progress progress = Measure();
     if (progress.phase != at_mark.phase || progress.moved - at_mark.moved >= kProgressBytes) {
       mark = now;
@@ -425,6 +489,7 @@ Status HttpClient::Transfer::Failure() const {
                                       std::to_string(request_->answer_max) + " bytes");
   }
   if (no_memory_for_body_) return Status(Code::kNoMemory, url + ": no memory for the answer");
+  if (!sink_status_.ok()) return sink_status_.While(url);
   if (repeat_refused_) {
     return Status(Code::kUnavailable, url + ": the connection broke before an answer came");
   }
@@ -467,7 +532,8 @@ HttpOutcome HttpClient::Transfer::Outcome(Status status) const {
   uint64_t uploaded = SizeOf(CURLINFO_SIZE_UPLOAD_T);
   outcome.bytes_sent =
       uploaded < kBodySentWithHeaderMax ? std::max(requested, uploaded) : requested + uploaded;
-  outcome.bytes_received = static_cast<uint64_t>(LongOf(CURLINFO_HEADER_SIZE)) + body_.size();
+  outcome.bytes_received =
+      static_cast<uint64_t>(LongOf(CURLINFO_HEADER_SIZE)) + body_.size() + sunk_;
   if (!outcome.status.ok()) return outcome;
   HttpAnswer& answer = outcome.answer;
   answer.status = static_cast<int>(LongOf(CURLINFO_RESPONSE_CODE));
@@ -482,6 +548,7 @@ HttpOutcome HttpClient::Transfer::Outcome(Status status) const {
   if (uint64_t wait = SizeOf(CURLINFO_RETRY_AFTER); wait > 0) {
     answer.retry_after = seconds(static_cast<int64_t>(std::min<uint64_t>(wait, 86400)));
   }
+  answer.headers = HeadersOf(header_lines_);
   return outcome;
 }
 

@@ -23,10 +23,13 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "src/base/bytes.h"
 #include "src/base/clock.h"
 #include "src/base/status.h"
 
@@ -34,22 +37,34 @@ namespace turso {
 
 enum class Repeat { kOnce, kNever };
 
+// Takes a body as it comes. A failure ends the exchange and is its status.
+class BodySink {
+ public:
+  virtual ~BodySink() = default;
+  virtual Status Take(ByteView bytes) = 0;
+};
+
 // A POST. Lies still, unchanged, from Begin until the exchange has ended.
 struct HttpRequest {
   std::string url;    // Without credentials: errors name it.
   std::string token;  // Sent as a bearer token; empty for none.
   std::string content_type;
+  std::vector<std::string> headers;  // More of them: "name: value".
   std::string body;
   Repeat repeat = Repeat::kOnce;
   Duration answer_wait{};         // How long the server was asked to hold its answer back.
   size_t answer_max = 64u << 20;  // A longer body is kCorrupt.
+  // Gets the body of a 200, of any length, in the place of HttpAnswer::body. While it works, no
+  // time counts against the server.
+  BodySink* sink = nullptr;
 };
 
 struct HttpAnswer {
   int status = 0;
   std::string content_type;
-  std::string redirect;                // Where to, if it is one.
-  std::optional<seconds> retry_after;  // As the server asked.
+  std::string redirect;                        // Where to, if it is one.
+  std::optional<seconds> retry_after;          // As the server asked.
+  std::map<std::string, std::string> headers;  // Names in lower case; 64 KiB of them at most.
   std::string body;
 };
 
