@@ -62,7 +62,7 @@ TEST(OpenRemote, RefusesOtherUrlsAndNamesThemWithoutSecrets) {
 
 TEST(OpenRemote, KnowsWhichProtocolsThisVersionSpeaks) {
   EXPECT_TRUE(Opened("http://host/app", "primary").ok());
-  for (const char* later : {"libsql", "libsql-sync", "pull-updates"}) {
+  for (const char* later : {"libsql-sync", "pull-updates"}) {
     Status status = Opened("http://host/app", later);
     EXPECT_EQ(status.code(), Code::kInvalid);
     EXPECT_THAT(status.text(), HasSubstr("not in this version"));

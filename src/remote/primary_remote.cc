@@ -1,9 +1,6 @@
 #include "src/remote/primary_remote.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <utility>
 
 namespace turso {
@@ -12,7 +9,6 @@ namespace {
 
 constexpr const char* kContentType = "application/x-turso-vfs";
 constexpr uint64_t kProtocolVersion = 1;
-constexpr size_t kTokenFileBytesMax = 64 << 10;
 constexpr uint64_t kHashesPerPart = 16384;  // 35 bytes each in a head of at most 1 MiB.
 constexpr size_t kFetchPerPart = 128;       // 8 MiB of the largest pages.
 constexpr int kMovedTriesMax = 8;
@@ -86,7 +82,8 @@ struct PrimaryRemote::Part {
   uint32_t db_size = 0;
 };
 
-PrimaryRemote::PrimaryRemote(PrimaryAddress address) : address_(std::move(address)) {}
+PrimaryRemote::PrimaryRemote(PrimaryAddress address)
+    : address_(std::move(address)), token_(address_.token, address_.token_file) {}
 
 const char* PrimaryRemote::CodecName() const {
   return address_.codec == PageCodec::kRaw ? "raw" : "lz4";
@@ -101,38 +98,6 @@ Status PrimaryRemote::OutcomeUnknown(const std::string& why) const {
                 why + "; the commit was sent, and whether the primary took it is not known");
 }
 
-Status PrimaryRemote::ReadTokenFile(std::string* token) const {
-  const std::string& path = address_.token_file;
-  std::FILE* file = std::fopen(path.c_str(), "re");
-  if (!file) {
-    return Status(Code::kDenied, "token file " + path + ": " + std::strerror(errno));
-  }
-  std::string text(kTokenFileBytesMax + 1, '\0');
-  text.resize(std::fread(text.data(), 1, text.size(), file));
-  bool failed = std::ferror(file) != 0;
-  std::fclose(file);
-  if (failed) return Status(Code::kDenied, "token file " + path + ": cannot be read");
-  constexpr const char* kBlanks = " \t\r\n";
-  size_t first = text.find_first_not_of(kBlanks);
-  if (first == std::string::npos || text.size() > kTokenFileBytesMax) {
-    return Status(Code::kDenied, "token file " + path + ": holds no token");
-  }
-  text = text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
-  if (text.find_first_of(kBlanks) != std::string::npos) {
-    return Status(Code::kDenied, "token file " + path + ": holds more than one token");
-  }
-  *token = std::move(text);
-  return OkStatus();
-}
-
-Status PrimaryRemote::LoadToken() {
-  if (token_) return OkStatus();
-  std::string token = address_.token;
-  if (!address_.token_file.empty()) TURSO_RETURN_IF_ERROR(ReadTokenFile(&token));
-  token_ = std::move(token);
-  return OkStatus();
-}
-
 void PrimaryRemote::Begin(const char* name, std::string body, Repeat repeat, Duration answer_wait,
                           const Call& call) {
   request_.url = address_.base + "/_turso/v1/" + name;
@@ -140,7 +105,7 @@ void PrimaryRemote::Begin(const char* name, std::string body, Repeat repeat, Dur
   request_.body = std::move(body);
   request_.repeat = repeat;
   request_.answer_wait = answer_wait;
-  request_.token = token_.value_or("");
+  request_.token = token_.text();
   begun_at_ = Instant::Now();
   http_.Begin(request_, call.timeout);
 }
@@ -148,12 +113,11 @@ void PrimaryRemote::Begin(const char* name, std::string body, Repeat repeat, Dur
 Result<PrimaryRemote::Answer> PrimaryRemote::Finish(const Call& call) {
   const Patience patience = PatienceOf(call);
   HttpOutcome outcome = Exchanged(patience);
-  if (outcome.status.ok() && outcome.answer.status == 401 && !address_.token_file.empty()) {
-    std::string token;
-    TURSO_RETURN_IF_ERROR(ReadTokenFile(&token));
-    if (token != token_) {
-      token_ = token;
-      request_.token = std::move(token);
+  if (outcome.status.ok() && outcome.answer.status == 401) {
+    Result<bool> renewed = token_.Renew();
+    if (!renewed.ok()) return renewed.status();
+    if (*renewed) {
+      request_.token = token_.text();
       http_.Begin(request_, call.timeout);
       outcome = Exchanged(patience);
     }
@@ -278,7 +242,7 @@ Status PrimaryRemote::JudgeStranger(const HttpAnswer& answer) const {
 
 Result<PrimaryRemote::Answer> PrimaryRemote::Ask(const char* name, const HeadText& head,
                                                  const Call& call) {
-  TURSO_RETURN_IF_ERROR(LoadToken());
+  TURSO_RETURN_IF_ERROR(token_.Load());
   Begin(name, MessageWriter(head, PageCodec::kRaw).Finish(), Repeat::kOnce, Duration::zero(), call);
   return Finish(call);
 }
@@ -434,13 +398,13 @@ class PrimaryRemote::PullInParts {
 
 Result<Revision> PrimaryRemote::Pull(const Revision& since, Duration wait, PageSink* sink,
                                      const Call& call) {
-  TURSO_RETURN_IF_ERROR(LoadToken());
+  TURSO_RETURN_IF_ERROR(token_.Load());
   return PullInParts(this, since, sink, call).Run(wait);
 }
 
 Result<LeaseAnswer> PrimaryRemote::AcquireLease(const LeaseRequest& request, PageSink* sink,
                                                 const Call& call) {
-  TURSO_RETURN_IF_ERROR(LoadToken());
+  TURSO_RETURN_IF_ERROR(token_.Load());
   HeadText head;
   head.Add("holder", ToHex(request.holder))
       .Add("base", request.base.text())
@@ -497,7 +461,7 @@ Status PrimaryRemote::ReleaseLease(const std::array<uint8_t, 16>& holder, uint64
 }
 
 Result<CommitAnswer> PrimaryRemote::Commit(const Transaction& transaction, const Call& call) {
-  TURSO_RETURN_IF_ERROR(LoadToken());
+  TURSO_RETURN_IF_ERROR(token_.Load());
   const PageSet& pages = *transaction.pages;
   HeadText head;
   head.Add("replica", ToHex(transaction.id.replica))

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "src/http/http_client.h"
+#include "src/remote/bearer_token.h"
 #include "src/remote/remote.h"
 #include "src/wire/message.h"
 
@@ -78,8 +79,6 @@ class PrimaryRemote : public Remote {
   Status JudgeStranger(const HttpAnswer& answer) const;
   Status OutcomeUnknown(const std::string& why) const;
   Status Corrupt(const Status& what) const;
-  Status LoadToken();
-  Status ReadTokenFile(std::string* token) const;
   const char* CodecName() const;
 
   Result<Part> ReadPart(const Answer& answer) const;
@@ -88,7 +87,7 @@ class PrimaryRemote : public Remote {
   Result<Revision> FetchOnce(const std::vector<PageNo>& pages, PageSink* sink, const Call& call);
 
   const PrimaryAddress address_;
-  std::optional<std::string> token_;
+  BearerToken token_;
   HttpClient http_;
   HttpRequest request_;
   Instant begun_at_;

@@ -108,7 +108,7 @@ Status TakePath(std::string_view url, std::string_view path, std::string* databa
     }
     rest.remove_prefix(segment.size());
   }
-  *database = path.empty() ? "/main" : path;
+  *database = path;
   return OkStatus();
 }
 
@@ -136,7 +136,9 @@ Result<PrimaryUrl> ParsePrimaryUrl(std::string_view url) {
   TURSO_RETURN_IF_ERROR(TakeAuthority(url, rest.substr(0, path_at), &parsed));
   TURSO_RETURN_IF_ERROR(TakePath(url, rest.substr(path_at), &database));
   TURSO_RETURN_IF_ERROR(TakeQuery(url, query, &parsed));
-  parsed.base = scheme + "://" + std::string(rest.substr(0, path_at)) + database;
+  parsed.origin = scheme + "://" + std::string(rest.substr(0, path_at));
+  parsed.base = parsed.origin + (database.empty() ? "/main" : database);
+  parsed.database = database.substr(std::min<size_t>(database.size(), 1));
   return parsed;
 }
 

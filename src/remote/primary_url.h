@@ -16,9 +16,11 @@
 namespace turso {
 
 struct PrimaryUrl {
-  std::string base;   // http(s)://host[:port]/database; without one, the database is `main`.
-  std::string host;   // [::1] in its brackets.
-  std::string token;  // Decoded; empty if there is none.
+  std::string base;      // http(s)://host[:port]/database; without one, the database is `main`.
+  std::string origin;    // http(s)://host[:port]
+  std::string database;  // As in `base`, and empty if the URL names none.
+  std::string host;      // [::1] in its brackets.
+  std::string token;     // Decoded; empty if there is none.
 };
 
 // kInvalid, with a text that names the URL without what may be secret in it.

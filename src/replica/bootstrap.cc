@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "src/base/log.h"
+#include "src/remote/introduce.h"
 #include "src/replica/database_writer.h"
 #include "src/replica/identity.h"
 #include "src/replica/local_file.h"
@@ -19,7 +20,7 @@ namespace turso {
 
 namespace {
 
-using Opener = std::function<Result<std::unique_ptr<Remote>>(const std::string& url)>;
+using Opener = std::function<Result<Introduction>(const std::string& url, const Call& call)>;
 
 enum class Stage { kNothing, kHalfMade, kReady, kSpoiled };
 
@@ -212,25 +213,26 @@ Status PutInPlace(const std::string& database, const Found& found, const Sidecar
 }
 
 Status Build(const std::string& database, const std::string& url, const Found& found,
-             Remote* remote, CreationLock* lock, const Call& call) {
-  Result<Identity> identity = remote->Identify(call);
-  if (!identity.ok()) return identity.status();
+             const Opener& open, CreationLock* lock, const Call& call) {
+  Result<Introduction> primary = open(url, call);
+  if (!primary.ok()) return primary.status();
+  const Identity& identity = primary->identity;
   if (found.record && found.record->url != url &&
-      found.record->database_id != identity->database_id) {
+      found.record->database_id != identity.database_id) {
     return Status(Code::kInvalid,
                   Sidecar::PathFor(database) + " names the primary " + found.record->url +
                       ", and at " + url +
                       " is another database: remove that file if the replica is to be of " + url);
   }
-  if (found.stage == Stage::kSpoiled && found.record->database_id != identity->database_id) {
-    return Status(Code::kInvalid, "another database is there now (" + identity->database_id +
+  if (found.stage == Stage::kSpoiled && found.record->database_id != identity.database_id) {
+    return Status(Code::kInvalid, "another database is there now (" + identity.database_id +
                                       "); nothing was changed: move " + database +
                                       " away to have a replica of that one under this name");
   }
   Result<TemporaryFile> file = TemporaryFile::CreateFor(database);
   if (!file.ok()) return file.status();
   DatabaseWriter writer(file->fd(), file->path(), [lock] { lock->Touch(); });
-  Result<Revision> revision = remote->Pull(Revision(), Duration{}, &writer, call);
+  Result<Revision> revision = primary->remote->Pull(Revision(), Duration{}, &writer, call);
   if (!revision.ok()) return revision.status();
   if (revision->empty()) return Status(Code::kCorrupt, "the primary named no revision");
   TURSO_RETURN_IF_ERROR(writer.Finish());
@@ -238,8 +240,8 @@ Status Build(const std::string& database, const std::string& url, const Found& f
   SidecarRecord record;
   std::string token;
   record.url = StripToken(url, &token);
-  record.database_id = identity->database_id;
-  record.protocol = identity->protocol;
+  record.database_id = identity.database_id;
+  record.protocol = identity.protocol;
   record.page_size = writer.page_size();
   record.durable = record.current = *revision;
   record.current_in_database = true;
@@ -275,9 +277,6 @@ Status Bootstrap(const std::string& database, const Options& options, const Open
             " does not exist, and no primary is named to make it from: give the parameter "
             "url (file:NAME?vfs=turso&url=http://HOST/DATABASE), or set TURSO_DATABASE_URL");
   }
-  Result<std::unique_ptr<Remote>> remote = open(url);
-  if (!remote.ok()) return remote.status();
-
   Result<CreationLock> lock = CreationLock::Take(database, options.timeout);
   if (!lock.ok()) return lock.status();
   found = LookAt(database);  // Somebody may have made it while we waited.
@@ -287,16 +286,27 @@ Status Bootstrap(const std::string& database, const Options& options, const Open
   RemoveLeftovers(database);
   Call call;
   call.timeout = options.timeout;
-  return Build(database, url, *found, remote->get(), &*lock, call)
+  return Build(database, url, *found, open, &*lock, call)
       .While("making the replica " + database + " from " + url);
+}
+
+// In `protocol`, if the user names none.
+Opener OpenerFor(const Options& options, const std::string& protocol) {
+  return [&options, protocol](const std::string& url, const Call& call) {
+    return Introduce({url, options.token, options.token_file,
+                      options.protocol == "auto" ? protocol : options.protocol},
+                     call);
+  };
 }
 
 }  // namespace
 
 Status CreateFrom(const std::string& database, const Options& options,
                   std::unique_ptr<Remote> remote) {
-  return Bootstrap(database, options, [&](const std::string&) -> Result<std::unique_ptr<Remote>> {
-    return std::move(remote);
+  return Bootstrap(database, options, [&](const std::string&, const Call& call) {
+    Result<Identity> identity = remote->Identify(call);
+    return identity.ok() ? Result<Introduction>(Introduction{std::move(remote), *identity})
+                         : identity.status();
   });
 }
 
@@ -311,19 +321,15 @@ Status MakeAnew(const std::string& database, const Options& options, const std::
   const std::string url = options.url.empty() ? found.record->url : options.url;
   const std::string doing = "making " + database + " anew from " + url + ", because " + why;
   Log(LogLevel::kWarning, doing);
-  Result<std::unique_ptr<Remote>> remote =
-      OpenRemote({url, options.token, options.token_file, options.protocol});
-  if (!remote.ok()) return remote.status().While(doing);
   RemoveLeftovers(database);
   Call call;
   call.timeout = options.timeout;
-  return Build(database, url, found, remote->get(), &*lock, call).While(doing);
+  return Build(database, url, found, OpenerFor(options, found.record->protocol), &*lock, call)
+      .While(doing);
 }
 
 Status Replica::Create(const std::string& database, const Options& options) {
-  return Bootstrap(database, options, [&](const std::string& url) {
-    return OpenRemote({url, options.token, options.token_file, options.protocol});
-  });
+  return Bootstrap(database, options, OpenerFor(options, "auto"));
 }
 
 }  // namespace turso

@@ -14,8 +14,10 @@ import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "behaviour"))
+sys.path.insert(0, str(HERE.parent / "support"))
 
 import harness  # noqa: E402
+import fake_sqld  # noqa: E402
 import proxy  # noqa: E402
 import sqlite3  # noqa: E402
 
@@ -96,6 +98,7 @@ class MakeCorpus(harness.BehaviourTest):
         primary.stop()
         self.save_log("stopped", primary)
         self.save_words()
+        self.save_libsql()
         size = sum(file.stat().st_size for file in CORPUS.rglob("*") if file.is_file())
         count = sum(1 for file in CORPUS.rglob("*") if file.is_file())
         print(f"{count} files, {size} bytes in {CORPUS}")
@@ -216,6 +219,19 @@ class MakeCorpus(harness.BehaviourTest):
         ]):
             made = bytes([index % 2, 5]) + b"\0" + values[1:] + bytes([index % 4]) + text(sql)
             save("hrana_session", f"sql-{index}", made)
+
+    def save_libsql(self):
+        """Of one exchange as tests/support/fake_sqld.py has it, without its pages."""
+        log = "00112233-4455-6677-8899-aabbccddeeff"
+        hello = fake_sqld.field(3, log) + fake_sqld.field(4, log) + fake_sqld.field(5, 41)
+        save("libsql_log", "hello", b"\0" + hello + fake_sqld.field(6, fake_sqld.field(4, 9)))
+        trailers = b"grpc-status:9\r\ngrpc-message:NEED%20SNAPSHOT\r\n"
+        save("libsql_log", "trailers", b"\1" + trailers)
+        frames = b"".join(b"page %d" % n + bytes([n, size]) for n, size in ((1, 0), (2, 2), (1, 2)))
+        end = b"\x80" + struct.pack(">I", len(trailers)) + trailers
+        for flags in range(4):
+            body = (frames if flags & 2 else b"\0\0\0\0\0") + end
+            save("libsql_log", f"body-{flags}", bytes([2, flags, 7, 0]) + body)
 
     def save_words(self):
         def options(uri, environment=(), sidecar=""):

@@ -1,0 +1,264 @@
+#include "src/remote/libsql_remote.h"
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+#include <utility>
+
+namespace turso {
+
+namespace {
+
+// A batch ends with the first transaction that brings it to so many frames; a shorter one with the
+// log.
+constexpr uint64_t kFramesInBatch = 1024;
+constexpr Duration kPollInterval = milliseconds(200);
+constexpr Duration kSnapshotPause = milliseconds(200);
+
+// What a log without frames stands for: page 1 as newDatabase() in SQLite's btree.c makes it.
+Bytes EmptyDatabase() {
+  Bytes page(kLibsqlPageSize);
+  const std::string_view magic("SQLite format 3\0", 16);
+  std::copy(magic.begin(), magic.end(), page.begin());
+  StoreBig16(&page[16], kLibsqlPageSize);
+  page[18] = page[19] = 2;
+  page[21] = 64;
+  page[22] = page[23] = 32;
+  StoreBig32(&page[28], 1);
+  page[100] = 0x0d;
+  StoreBig16(&page[105], kLibsqlPageSize);
+  return page;
+}
+
+// The last frame that comes.
+class LastFrame : public FrameSink {
+ public:
+  Status Frame(const LogFrame& frame) override {
+    last_ = frame;
+    last_->image = {};  // It does not outlive the call.
+    return OkStatus();
+  }
+  const std::optional<LogFrame>& last() const { return last_; }
+
+ private:
+  std::optional<LogFrame> last_;
+};
+
+class Hashing : public PageSink {
+ public:
+  Status Size(uint32_t, uint32_t db_size) override {
+    hashes_.resize(db_size);
+    return OkStatus();
+  }
+  Status Page(PageNo page, ByteView image) override {
+    if (page.value == 0 || page.value > hashes_.size()) return Status(Code::kCorrupt, "a page");
+    hashes_[page.value - 1] = HashPage(page, image);
+    return OkStatus();
+  }
+  std::vector<PageHash> Take() { return std::move(hashes_); }
+
+ private:
+  std::vector<PageHash> hashes_;
+};
+
+// Passes on some pages.
+class Choosing : public PageSink {
+ public:
+  Choosing(const std::vector<PageNo>& pages, PageSink* sink)
+      : pages_(pages.begin(), pages.end()), sink_(sink) {}
+  Status Size(uint32_t page_size, uint32_t db_size) override {
+    return sink_->Size(page_size, db_size);
+  }
+  Status Page(PageNo page, ByteView image) override {
+    return pages_.count(page) != 0 ? sink_->Page(page, image) : OkStatus();
+  }
+
+ private:
+  const std::set<PageNo> pages_;
+  PageSink* sink_;
+};
+
+}  // namespace
+
+LibsqlRemote::LibsqlRemote(const LibsqlAddress& address)
+    : address_(address), log_(address, &traffic_) {}
+
+Status LibsqlRemote::Hello(const Call& call) {
+  hello_.reset();
+  Result<LogHello> hello = log_.Hello(call);
+  if (!hello.ok()) return hello.status();
+  hello_ = *std::move(hello);
+  end_ = hello_->end;
+  return OkStatus();
+}
+
+// Whether the server's log goes through `place`; kConflict if not. (LR2)
+Status LibsqlRemote::CheckKnown(const LogPlace& place, const Call& call) {
+  const auto known = [&] { return hello_ && place.log == hello_->log && place.next <= end_; };
+  if (!known()) TURSO_RETURN_IF_ERROR(Hello(call));
+  if (known()) return OkStatus();
+  return Status(Code::kConflict, address_.base +
+                                     ": its log is not the one that this replica was made from, or "
+                                     "it went back");
+}
+
+// Brings `feed` as far as the log goes now.
+Status LibsqlRemote::ReadOn(LogFeed* feed, const Call& call) {
+  for (;;) {
+    feed->Begin(LogFeed::Kind::kBatch);
+    Result<LogClient::Outcome> outcome = log_.Batch(feed->place().next, feed, call);
+    if (outcome.ok() && *outcome == LogClient::Outcome::kNeedSnapshot) {
+      outcome = ReadSnapshot(feed, call);
+      if (outcome.ok() && *outcome == LogClient::Outcome::kFrames) continue;
+    }
+    if (!outcome.ok()) return outcome.status();
+    if (*outcome == LogClient::Outcome::kNoHello) {
+      TURSO_RETURN_IF_ERROR(CheckKnown(feed->place(), call));
+      TURSO_RETURN_IF_ERROR(Hello(call));
+      TURSO_RETURN_IF_ERROR(CheckKnown(feed->place(), call));
+      continue;
+    }
+    TURSO_RETURN_IF_ERROR(feed->End().While(address_.base));
+    end_ = std::max(end_, feed->place().next);
+    if (feed->frames() < kFramesInBatch) return OkStatus();
+  }
+}
+
+Result<LogClient::Outcome> LibsqlRemote::ReadSnapshot(LogFeed* feed, const Call& call) {
+  const Instant deadline = Instant::Now() + call.timeout;
+  for (;;) {
+    feed->Begin(LogFeed::Kind::kSnapshot);
+    Result<LogClient::Outcome> outcome = log_.Snapshot(feed->place().next, feed, call);
+    if (!outcome.ok()) return outcome;
+    if (*outcome == LogClient::Outcome::kFrames) {
+      TURSO_RETURN_IF_ERROR(feed->End().While(address_.base));
+      if (feed->frames() == 0) {
+        return Status(Code::kCorrupt, address_.base + ": a snapshot without frames");
+      }
+      end_ = std::max(end_, feed->place().next);
+    }
+    // It is made in the background, after the log was cut.
+    if (*outcome != LogClient::Outcome::kNotYet) return outcome;
+    if (Instant::Now() >= deadline) {
+      return Status(Code::kUnavailable,
+                    address_.base + ": makes a snapshot of its log, and is not done yet");
+    }
+    TURSO_RETURN_IF_ERROR(log_.Rest(kSnapshotPause, call));
+  }
+}
+
+Result<LogPlace> LibsqlRemote::PullFrom(const LogPlace& since, PageSink* sink, const Call& call) {
+  LogFeed feed(since, sink);
+  TURSO_RETURN_IF_ERROR(ReadOn(&feed, call));
+  TURSO_RETURN_IF_ERROR(feed.Finish().While(address_.base));
+  return feed.place();
+}
+
+Result<LogPlace> LibsqlRemote::PullAll(PageSink* sink, const Call& call) {
+  if (!hello_) TURSO_RETURN_IF_ERROR(Hello(call));
+  LogPlace since;
+  since.log = hello_->log;
+  Result<LogPlace> place = PullFrom(since, sink, call);
+  if (!place.ok() || place->next > 0) {
+    if (place.status().code() != Code::kConflict) return place;
+    return Status(Code::kUnavailable, address_.base + ": was started anew during the pull");
+  }
+  place->db_size = 1;
+  TURSO_RETURN_IF_ERROR(sink->Size(kLibsqlPageSize, 1));
+  TURSO_RETURN_IF_ERROR(sink->Page(PageNo{1}, EmptyDatabase()));
+  return place;
+}
+
+Result<Revision> LibsqlRemote::Pull(const Revision& since, Duration wait, PageSink* sink,
+                                    const Call& call) {
+  const Instant end = Instant::Now() + wait;
+  if (since.empty()) {
+    Result<LogPlace> place = PullAll(sink, call);
+    if (!place.ok()) return place.status();
+    return place->ToRevision();
+  }
+  const std::optional<LogPlace> from = LogPlace::Parse(since);
+  if (!from || from->provisional) {
+    return Status(Code::kConflict,
+                  address_.base + ": " + std::string(since.text()) + " is no place in its log");
+  }
+  TURSO_RETURN_IF_ERROR(CheckKnown(*from, call));
+  for (;;) {
+    Result<LogPlace> place = PullFrom(*from, sink, call);
+    if (!place.ok()) return place.status();
+    const Duration left = end - Instant::Now();
+    if (place->next != from->next || left <= Duration{}) return place->ToRevision();
+    TURSO_RETURN_IF_ERROR(log_.Rest(std::min(left, kPollInterval), call));
+  }
+}
+
+Result<Identity> LibsqlRemote::Identify(const Call& call) {
+  TURSO_RETURN_IF_ERROR(Hello(call));
+  LogPlace place;
+  place.log = hello_->log;
+  place.db_size = 1;
+  if (hello_->end > 0) {
+    LastFrame frames;
+    Result<LogClient::Outcome> outcome = log_.Batch(hello_->end - 1, &frames, call);
+    if (outcome.ok() && *outcome == LogClient::Outcome::kNeedSnapshot) {
+      outcome = log_.Snapshot(hello_->end - 1, &frames, call);
+    }
+    if (!outcome.ok()) return outcome.status();
+    if (*outcome != LogClient::Outcome::kFrames || !frames.last()) {
+      return Status(Code::kUnavailable, address_.base + ": its log moves; try again");
+    }
+    place.next = frames.last()->number + 1;
+    place.checksum = frames.last()->checksum;
+    place.db_size = frames.last()->size_after;
+    end_ = std::max(end_, place.next);
+  }
+  return Identity{"libsql:" + address_.database, "libsql", kLibsqlPageSize, place.db_size,
+                  place.ToRevision()};
+}
+
+Result<HashesAnswer> LibsqlRemote::Hashes(const Call& call) {
+  Hashing hashing;
+  Result<LogPlace> place = PullAll(&hashing, call);
+  if (!place.ok()) return place.status();
+  return HashesAnswer{place->ToRevision(), hashing.Take()};
+}
+
+// The log has no other way to some pages than through all of them.
+Result<Revision> LibsqlRemote::Fetch(const std::vector<PageNo>& pages, PageSink* sink,
+                                     const Call& call) {
+  Choosing choosing(pages, sink);
+  Result<LogPlace> place = PullAll(&choosing, call);
+  if (!place.ok()) return place.status();
+  return place->ToRevision();
+}
+
+Result<Order> LibsqlRemote::Compare(const Revision& a, const Revision& b, const Call&) {
+  const std::optional<LogPlace> left = LogPlace::Parse(a), right = LogPlace::Parse(b);
+  if (!left || !right || left->log != right->log) return Order::kUnrelated;
+  if (a == b) return Order::kEqual;
+  if (left->next != right->next) {
+    return left->next < right->next ? Order::kBefore : Order::kAfter;
+  }
+  if (left->provisional == right->provisional) return Order::kUnrelated;
+  return left->provisional ? Order::kBefore : Order::kAfter;
+}
+
+Status LibsqlRemote::ReadOnly() const {
+  return Status(Code::kReadOnly, address_.base +
+                                     ": a replica of a libSQL server is read-only in this version; "
+                                     "write through one of its own clients");
+}
+
+Result<LeaseAnswer> LibsqlRemote::AcquireLease(const LeaseRequest&, PageSink*, const Call&) {
+  return ReadOnly();
+}
+Result<Duration> LibsqlRemote::RenewLease(const std::array<uint8_t, 16>&, uint64_t, const Call&) {
+  return ReadOnly();
+}
+Status LibsqlRemote::ReleaseLease(const std::array<uint8_t, 16>&, uint64_t, const Call&) {
+  return ReadOnly();
+}
+Result<CommitAnswer> LibsqlRemote::Commit(const Transaction&, const Call&) { return ReadOnly(); }
+Result<SettleAnswer> LibsqlRemote::Settle(const CommitId&, const Call&) { return ReadOnly(); }
+
+}  // namespace turso

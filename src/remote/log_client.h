@@ -1,0 +1,78 @@
+// The calls of a libSQL server's replication: wal_log.ReplicationLog over gRPC-web.
+// libsql-replication/proto/replication_log.proto of github.com/tursodatabase/libsql
+//
+// A server knows its clients by a session token, which ends with the server's process: then every
+// call is answered kNoHello until the next Hello. What each failure means is as in
+// src/remote/remote.h. One thread at a time, but for Cancel().
+
+#ifndef TURSO_SRC_REMOTE_LOG_CLIENT_H_
+#define TURSO_SRC_REMOTE_LOG_CLIENT_H_
+
+#include <optional>
+#include <string>
+
+#include "src/http/http_client.h"
+#include "src/remote/bearer_token.h"
+#include "src/remote/libsql_log.h"
+#include "src/remote/remote.h"
+
+namespace turso {
+
+struct LibsqlAddress {
+  std::string base;      // http(s)://host[:port]
+  std::string database;  // The namespace, for a server that has several.
+  std::string token;
+  std::string token_file;  // Wins over token.
+};
+
+// "name: value" lines that go with every request to such a server.
+std::vector<std::string> LibsqlHeaders(const LibsqlAddress& address);
+// What an HTTP status that is no success means, in the server's own words where it has some.
+Status LibsqlRefusal(const std::string& url, const HttpAnswer& answer);
+
+struct LogHello {
+  LogId log{};
+  std::string session;
+  uint64_t end = 0;  // How many frames the log has.
+};
+Result<LogHello> ParseLogHello(ByteView message);
+
+class LogClient {
+ public:
+  LogClient(const LibsqlAddress& address, Remote::Traffic* traffic);
+
+  Result<LogHello> Hello(const Call& call);
+
+  enum class Outcome {
+    kFrames,        // All that was asked for, perhaps nothing, went to the sink.
+    kNoHello,       // Say Hello first. Nothing went to the sink that counts, as in the next two.
+    kNeedSnapshot,  // The log does not go back that far any more.
+    kNotYet,        // The snapshot is being made.
+  };
+  // From frame `next` on: about a thousand frames, up to the end of a transaction.
+  Result<Outcome> Batch(uint64_t next, FrameSink* sink, const Call& call);
+  Result<Outcome> Snapshot(uint64_t next, FrameSink* sink, const Call& call);
+  // As HttpClient::Rest.
+  Status Rest(Duration duration, const Call& call);
+
+  void Cancel() { http_.Cancel(); }
+
+ private:
+  Result<GrpcStatus> Ask(const char* name, std::string_view message, MessageSink* sink,
+                         const Call& call);
+  Result<GrpcStatus> AskOnce(MessageSink* sink, const Call& call);
+  Result<Outcome> AskForFrames(const char* name, uint64_t next, FrameScanner::Messages messages,
+                               FrameSink* sink, const Call& call);
+  Status Refusal(const GrpcStatus& status) const;
+
+  const LibsqlAddress address_;
+  Remote::Traffic* traffic_;
+  BearerToken token_;
+  std::string session_;
+  HttpClient http_;
+  HttpRequest request_;
+};
+
+}  // namespace turso
+
+#endif  // TURSO_SRC_REMOTE_LOG_CLIENT_H_

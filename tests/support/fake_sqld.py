@@ -1,0 +1,427 @@
+#!/usr/bin/python3
+"""A libSQL server as far as replicas need one, for machines without sqld: a real SQLite whose WAL is the replication
+log, behind the same gRPC-web calls (wal_log.ReplicationLog) and enough of Hrana's JSON for a test to write.
+
+    fake_sqld.py --data DIR [--listen 127.0.0.1:0] [--token T]
+
+It prints "listening on http://127.0.0.1:PORT". What sqld does by itself now and then, it does when asked:
+
+    POST /fake/compact     the log up to now becomes a snapshot; {"ready": false}: which is not there yet
+    POST /fake/ready       it is
+    POST /fake/forget      sessions end, as when the process was started anew
+    POST /fake/new-log     and so does the log: another id, and the content in one transaction
+    POST /fake/damage      {"what": ..., "calls": n}: the next n answers with frames are spoiled; see Damage
+    GET  /fake/requests    how often which path was asked for
+"""
+
+import argparse
+import http.server
+import json
+import pathlib
+import signal
+import sqlite3
+import struct
+import sys
+import threading
+import urllib.parse
+import uuid
+
+PAGE = 4096
+BATCH = 1024
+MASK = (1 << 64) - 1
+TYPES = (
+    "application/grpc-web",
+    "application/grpc-web+proto",
+)
+FAILED_PRECONDITION, UNAVAILABLE, UNAUTHENTICATED, INVALID_ARGUMENT = 9, 14, 16, 3
+
+
+def _table():
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = value >> 1 ^ 0xD800000000000000 if value & 1 else value >> 1
+        table.append(value)
+    return table
+
+
+TABLE = _table()
+
+
+def checksum(previous, page):
+    state = int(f"{previous:064b}"[::-1], 2)
+    for byte in page:
+        state = TABLE[(state ^ byte) & 0xFF] ^ state >> 8
+    return ~state & MASK
+
+
+def varint(value):
+    out = b""
+    while value >= 0x80:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def field(number, value):
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    value = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def numbers(message):
+    """The fields of a message that has nothing but numbers."""
+    found, at = {}, 0
+
+    def take():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(message):
+        key = take()
+        found[key >> 3] = take()
+    return found
+
+
+class Log:
+    """Frames, from a WAL that is never checkpointed while the server runs."""
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.connect()
+        self.id = uuid.uuid4()
+        self.session = uuid.uuid4()
+        self.frames = []  # (number, checksum, page number, size after, page)
+        self.first = 0  # Of those in the live log.
+        self.snapshot_ready = True
+        self.read_to = 32
+        size = self.path.stat().st_size // PAGE
+        with open(self.path, "rb") as file:
+            for number in range(1, size + 1):
+                self.append(number, size if number == size else 0, file.read(PAGE))
+
+    def connect(self):
+        self.lock = threading.RLock()
+
+    def open(self):
+        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=5)
+        db.execute("PRAGMA journal_mode=wal").fetchall()
+        db.execute("PRAGMA wal_autocheckpoint=0").fetchall()
+        return db
+
+    def append(self, page_number, size_after, page):
+        if page_number == 1:
+            page = page[:18] + b"\2\2" + page[20:]
+        previous = self.frames[-1][1] if self.frames else 0
+        self.frames.append(
+            (len(self.frames), checksum(previous, page), page_number, size_after, page)
+        )
+
+    def read(self):
+        """What was committed since."""
+        wal = pathlib.Path(f"{self.path}-wal")
+        with self.lock:
+            data = b""
+            if wal.exists():
+                with open(wal, "rb") as file:
+                    salts = file.read(32)[16:24]
+                    file.seek(self.read_to)
+                    data = file.read()
+            pending = []
+            for at in range(0, len(data) - 24 - PAGE + 1, 24 + PAGE):
+                page_number, size_after = struct.unpack(">II", data[at : at + 8])
+                if data[at + 8 : at + 16] != salts:
+                    break
+                pending.append((page_number, size_after, data[at + 24 : at + 24 + PAGE]))
+                if size_after:
+                    for frame in pending:
+                        self.append(*frame)
+                    self.read_to += len(pending) * (24 + PAGE)
+                    pending = []
+
+    @property
+    def end(self):
+        return len(self.frames)
+
+
+def frame_bytes(frame):
+    number, check, page_number, size_after, page = frame
+    return struct.pack("<QQII", number, check, page_number, size_after) + page
+
+
+class Damage:
+    """What a bad network or a bad server makes of an answer with frames."""
+
+    @staticmethod
+    def bit(body):
+        """A bit of the first page."""
+        spoiled = bytearray(body)
+        spoiled[min(2000, len(body) - 1)] ^= 0x10
+        return bytes(spoiled)
+
+    @staticmethod
+    def cut(body):
+        return body[: len(body) * 2 // 3]
+
+    @staticmethod
+    def no_trailers(body):
+        return body[: body.rindex(b"\x80\0\0\0")]
+
+    @staticmethod
+    def not_grpc(_body):
+        return b"<html>login please</html>"
+
+    @staticmethod
+    def trailing_error(body):
+        trailers = b"grpc-status:13\r\ngrpc-message:logger%20closed\r\n"
+        return Damage.no_trailers(body) + b"\x80" + struct.pack(">I", len(trailers)) + trailers
+
+
+class Stream:
+    def __init__(self, log):
+        self.db = log.open()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    disable_nagle_algorithm = True
+
+    def log_message(self, *_arguments):
+        pass
+
+    # --- HTTP
+
+    def answer(self, status, content_type, body, headers=()):
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+    def answer_json(self, value, status=200):
+        self.answer(status, "application/json", json.dumps(value).encode())
+
+    def do_GET(self):
+        if self.path == "/fake/requests":
+            self.answer_json(self.server.requests)
+        elif self.path in ("/health", "/v2", "/v3", "/v3-protobuf"):
+            self.answer(200, "text/plain", b"")
+        else:
+            self.answer(404, "text/plain", b"")
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        counts = self.server.requests
+        counts[self.path] = counts.get(self.path, 0) + 1
+        with self.server.turn:
+            if self.path.startswith("/fake/"):
+                return self.control(self.path[6:], json.loads(body or b"{}"))
+            if self.path.startswith("/wal_log.ReplicationLog/"):
+                return self.replication(self.path.rsplit("/", 1)[1], body)
+            if self.path in ("/v2/pipeline", "/v3/pipeline"):
+                return self.pipeline(json.loads(body))
+        return self.answer(404, "text/plain", b"")
+
+    def is_authorized(self):
+        token = self.server.token
+        given = self.headers.get("authorization") or self.headers.get("x-authorization")
+        return token is None or given == f"Bearer {token}"
+
+    def control(self, what, wanted):
+        log = self.server.log
+        if what == "compact":
+            log.read()
+            log.first = log.end
+            log.snapshot_ready = wanted.get("ready", True)
+        elif what == "ready":
+            log.snapshot_ready = True
+        elif what == "forget":
+            log.session = uuid.uuid4()
+        elif what == "new-log":
+            self.server.new_log()
+        elif what == "damage":
+            self.server.damage = [getattr(Damage, wanted["what"])] * wanted.get("calls", 1)
+        else:
+            return self.answer(404, "text/plain", b"")
+        return self.answer_json({})
+
+    # --- Replication
+
+    def grpc_error(self, status, message):
+        headers = [
+            ("grpc-status", str(status)),
+            ("grpc-message", urllib.parse.quote(message, safe=" _:,.").replace(" ", "%20")),
+        ]
+        self.answer(200, TYPES[1], b"", headers)
+
+    def grpc_answer(self, messages, damage=None):
+        body = b"".join(b"\0" + struct.pack(">I", len(m)) + m for m in messages)
+        trailers = b"grpc-status:0\r\n"
+        body += b"\x80" + struct.pack(">I", len(trailers)) + trailers
+        self.answer(200, TYPES[1], damage(body) if damage else body)
+
+    def replication(self, call, body):
+        log = self.server.log
+        if self.headers.get("content-type") not in TYPES:
+            return self.answer(400, "text/plain", b"")
+        if not self.is_authorized():
+            if "authorization" not in self.headers:
+                return self.grpc_error(
+                    13,
+                    "Error parsing auth header: Expected authorization header but none given",
+                )
+            return self.grpc_error(UNAUTHENTICATED, "AuthError: The JWT is invalid")
+        message = numbers(body[5:])
+        log.read()
+        if call == "Hello":
+            if message.get(1) != 1:
+                return self.grpc_error(INVALID_ARGUMENT, "handshake version")
+            answer = field(1, str(log.session)) + field(3, str(log.id)) + field(4, str(log.session))
+            if log.end:
+                answer += field(5, log.end - 1)
+            return self.grpc_answer([answer + field(6, field(4, 1 << 40))])
+        if self.headers.get("x-session-token") != str(log.session):
+            return self.grpc_error(FAILED_PRECONDITION, "NO_HELLO")
+        wanted = message.get(1, 0)
+        if call == "BatchLogEntries":
+            if wanted < log.first:
+                return self.grpc_error(FAILED_PRECONDITION, "NEED_SNAPSHOT")
+            frames = []
+            for frame in log.frames[wanted:]:
+                frames.append(frame)
+                if len(frames) >= BATCH and frame[3]:
+                    break
+            # As sqld has it: the time of the commit goes with the last frame.
+            packed = b"".join(
+                field(1, field(1, frame_bytes(f)) + (field(2, 1764000000000) if f[3] else b""))
+                for f in frames
+            )
+            return self.grpc_answer([packed], self.take_damage() if frames else None)
+        if call == "Snapshot":
+            if not log.snapshot_ready or wanted >= log.first:
+                return self.grpc_error(UNAVAILABLE, "snapshot not found")
+            newest = {}
+            for frame in log.frames[wanted : log.first]:
+                newest[frame[2]] = frame
+            size = log.frames[log.first - 1][3]
+            frames = sorted(newest.values(), reverse=True)
+            last = len(frames) - 1
+            packed = [
+                field(1, frame_bytes((n, c, p, size if i == last else 0, page)))
+                for i, (n, c, p, _size, page) in enumerate(frames)
+            ]
+            return self.grpc_answer(packed, self.take_damage())
+        return self.grpc_error(12, "unknown call")
+
+    def take_damage(self):
+        return self.server.damage.pop() if self.server.damage else None
+
+    # --- Hrana, as JSON
+
+    def pipeline(self, body):
+        if not self.is_authorized():
+            return self.answer_json({"error": "Unauthorized: `The JWT is invalid`"}, 401)
+        if body.get("baton") is None:
+            stream = Stream(self.server.log)
+        else:
+            stream = self.server.streams.pop(body["baton"], None)
+            if stream is None:
+                return self.answer(400, "text/plain", b"Received an invalid baton")
+        results, closed = [], False
+        for request in body["requests"]:
+            if request["type"] == "close":
+                closed = True
+                response = {"type": "close"}
+            else:
+                try:
+                    response = {"type": "execute", "result": execute(stream.db, request["stmt"])}
+                except sqlite3.Error as error:
+                    text = f"SQLite error: {error}"
+                    failure = {"message": text, "code": getattr(error, "sqlite_errorname", None)}
+                    results.append({"type": "error", "error": failure})
+                    continue
+            results.append({"type": "ok", "response": response})
+        baton = None
+        if closed:
+            stream.db.close()
+        else:
+            baton = str(uuid.uuid4())
+            self.server.streams[baton] = stream
+        self.server.log.read()
+        return self.answer_json({"baton": baton, "base_url": None, "results": results})
+
+
+def execute(db, statement):
+    arguments = [from_json(a) for a in statement.get("args", [])]
+    cursor = db.execute(statement["sql"], arguments)
+    rows = [[to_json(v) for v in row] for row in cursor.fetchall()]
+    columns = [{"name": d[0]} for d in cursor.description or ()]
+    return {"cols": columns, "rows": rows, "affected_row_count": max(0, cursor.rowcount)}
+
+
+def from_json(value):
+    kind = value["type"]
+    if kind == "null":
+        return None
+    return int(value["value"]) if kind == "integer" else value["value"]
+
+
+def to_json(value):
+    if value is None:
+        return {"type": "null"}
+    if isinstance(value, int):
+        return {"type": "integer", "value": str(value)}
+    return {"type": "float" if isinstance(value, float) else "text", "value": value}
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, address, data, token):
+        super().__init__(address, Handler)
+        self.token = token
+        self.turn = threading.Lock()
+        self.requests, self.streams, self.damage = {}, {}, []
+        self.path = pathlib.Path(data) / "data"
+        self.path.touch()
+        self.log = Log(self.path)
+        # As long as somebody has it open, the WAL is not checkpointed away.
+        self.keeper = self.log.open()
+        self.keeper.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+
+    def new_log(self):
+        for stream in self.streams.values():
+            stream.db.close()
+        self.streams.clear()
+        self.keeper.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self.log = Log(self.path)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--listen", default="127.0.0.1:0")
+    parser.add_argument("--token")
+    arguments = parser.parse_args()
+    host, port = arguments.listen.rsplit(":", 1)
+    server = Server((host, int(port)), arguments.data, arguments.token)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    print(f"listening on http://{host}:{server.server_address[1]}", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
