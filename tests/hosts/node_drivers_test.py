@@ -1,0 +1,89 @@
+"""The packages by which programs in Node have SQLite: better-sqlite3, node:sqlite, sqlite3."""
+
+from host import EXTENSION, main
+
+import node_programs
+
+
+class BetterSqlite3(node_programs.NodeTest):
+    host = "better-sqlite3"
+    package = "better-sqlite3"
+    program = "better-sqlite3.cjs"
+
+    def test_a_library_of_another_architecture_is_told_apart_from_a_missing_one(self):
+        other = self.path("libturso_vfs.so")
+        with open(EXTENSION, "rb") as library, open(other, "wb") as file:
+            image = bytearray(library.read())
+            image[18:20] = (183).to_bytes(2, "little")  # e_machine: AArch64
+            file.write(image)
+        app = self.app()
+        ran = self.work(app.path, status=None, library=other)
+        self.assertIn(other, ran.stderr)
+        self.assertNotIn(other + ".so", ran.stderr.split("[cause]")[0])
+        self.assertIn("TURSO_VFS_EXTENSION", ran.stderr)
+        self.assertEqual(app.commits(), 0)
+
+    def test_what_the_library_knows_is_in_the_message(self):
+        name, more = self.new_as(self.path("new.db"), "http://127.0.0.1:1/app")
+        ran = self.work(name, status=None, **more)
+        self.assertIn("is the primary running there?", ran.stderr)
+
+    def test_a_program_that_opens_no_database_is_left_alone(self):
+        ran = self.run_program([self.node, "-p", "1 + 1"], environment=self.environment("/nowhere.so"))
+        self.assertEqual((ran.stdout, ran.stderr), ("2\n", ""))
+
+    def test_a_second_copy_of_sqlite_has_its_own_files_and_no_replica(self):
+        app = self.app()
+        self.furnish(app.directory)
+        program = """
+            const Database = require('better-sqlite3');
+            const { DatabaseSync } = require('node:sqlite');
+            new Database('app.db').exec('CREATE TABLE t(a)');
+            new DatabaseSync('cache.db').exec('CREATE TABLE mine(a)');
+            try { new DatabaseSync('app.db'); } catch (error) { console.log(error.message); }
+        """
+        ran = self.run_program([self.node, "-e", program], environment=self.environment(), cwd=app.directory)
+        self.assertIn("another copy of SQLite", ran.stdout)
+        self.assertEqual(app.rows("SELECT name FROM sqlite_schema"), [["t"]])
+
+    def test_the_recipe_works_as_it_stands(self):
+        app = self.app(made=False)
+        self.assert_recipe_works(app, self.run_recipe("better-sqlite3", app), "from Node")
+
+
+class NodeSqlite(node_programs.NodeTest):
+    host = "node:sqlite"
+    program = "node-sqlite.mjs"
+
+    @classmethod
+    def version(cls):
+        return cls.output([cls.node, "-p", "process.versions.node"])
+
+    def test_the_recipe_works_as_it_stands(self):
+        app = self.app(made=False)
+        self.assert_recipe_works(app, self.run_recipe("node-sqlite", app), "from Node")
+
+
+class Sqlite3(node_programs.PreloadedNodeTest):
+    host = "sqlite3 (npm)"
+    package = "sqlite3"
+    program = "sqlite3.cjs"
+
+    def test_without_the_preload_library_the_hook_refuses_replicas(self):
+        app = self.app()
+        ran = self.run_program(
+            self.command(app.path),
+            environment=self.node_environment(),
+            cwd=self.directory,
+            status=None,
+        )
+        self.assertIn("LD_PRELOAD", ran.stderr)
+        self.assertEqual(app.commits(), 0)
+
+    def test_the_recipe_works_as_it_stands(self):
+        app = self.app(made=False)
+        self.assert_recipe_works(app, self.run_recipe("npm-sqlite3", app), "from Node")
+
+
+if __name__ == "__main__":
+    main()
