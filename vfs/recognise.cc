@@ -55,8 +55,14 @@ Presence Look(const std::string& path) {
   return {true, attributes.st_size == 0};
 }
 
-bool NamesOurVfs(const char* name) {
-  const char* vfs = sqlite3_uri_parameter(name, "vfs");
+// Null if there is none of that name.
+const char* Parameter(const char* name, const UriParameters& literal, const char* parameter) {
+  const auto found = literal.find(parameter);
+  return found != literal.end() ? found->second.c_str() : sqlite3_uri_parameter(name, parameter);
+}
+
+bool NamesOurVfs(const char* name, const UriParameters& literal) {
+  const char* vfs = Parameter(name, literal, "vfs");
   return vfs != nullptr && std::string(vfs) == "turso";
 }
 
@@ -67,12 +73,13 @@ bool NamedByArgument(Through through) { return through == Through::kName && !IsA
 
 }  // namespace
 
-Result<Recognised> Recognise(const char* name, int flags, Through through) {
+Result<Recognised> Recognise(const char* name, int flags, Through through,
+                             const UriParameters& literal) {
   const std::string path = name;
   const std::string sidecar_path = Sidecar::PathFor(path);
   const bool has_sidecar = Look(sidecar_path).exists;
   const Presence presence = Look(path);
-  const bool by_uri = NamesOurVfs(name);
+  const bool by_uri = NamesOurVfs(name, literal);
   const bool by_name = by_uri || IsListed(path);
   const char* provision = std::getenv("TURSO_VFS_PROVISION");
   const bool provisioned =
@@ -112,7 +119,9 @@ Result<Recognised> Recognise(const char* name, int flags, Through through) {
     if (!record.ok()) return record.status();
     sidecar_url = record->url;
   }
-  auto uri = [name](const char* parameter) { return sqlite3_uri_parameter(name, parameter); };
+  auto uri = [name, &literal](const char* parameter) {
+    return Parameter(name, literal, parameter);
+  };
   Result<Options> options =
       ResolveOptions(uri, sidecar_url, [](const char* n) -> const char* { return std::getenv(n); });
   if (!options.ok()) return options.status();

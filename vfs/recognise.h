@@ -12,6 +12,7 @@
 #include "src/base/status.h"
 #include "src/replica/options.h"
 #include "vfs/database.h"
+#include "vfs/literal_uri.h"
 #include "vfs/sqlite.h"
 
 namespace turso {
@@ -27,8 +28,10 @@ struct Recognised {
 };
 
 // `name` is the main database's, as xOpen has it (URI parameters behind it); `flags` are those of
-// xOpen. A failure is the reason why the open must not go on.
-Result<Recognised> Recognise(const char* name, int flags, Through through);
+// xOpen; `literal` are parameters of a URI that SQLite has not read. A failure is the reason why
+// the open must not go on.
+Result<Recognised> Recognise(const char* name, int flags, Through through,
+                             const UriParameters& literal);
 
 }  // namespace turso
 

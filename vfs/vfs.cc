@@ -18,6 +18,7 @@ namespace {
 Through ThroughOf(const sqlite3_vfs* vfs);
 
 int OpenMain(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, int* out_flags) {
+  const UriParameters literal = TakeExpected(name);
   if (const std::shared_ptr<Database>& database = InternalDatabase();
       database != nullptr && database->path == name) {
     return OpenGatedFile(name, file, flags, out_flags,
@@ -26,7 +27,7 @@ int OpenMain(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, 
   if (std::unique_ptr<DatabaseUse> gated = UseGated(name)) {
     return OpenGatedFile(name, file, flags, out_flags, std::move(gated));
   }
-  Result<Recognised> recognised = Recognise(name, flags, ThroughOf(vfs));
+  Result<Recognised> recognised = Recognise(name, flags, ThroughOf(vfs), literal);
   if (!recognised.ok()) {
     RememberOpenError(recognised.status());
     return CodeAtOpen(recognised.status());
@@ -81,7 +82,18 @@ int Access(sqlite3_vfs*, const char* name, int flags, int* out) {
   return LowerVfs()->xAccess(LowerVfs(), name, flags, out);
 }
 int FullPathname(sqlite3_vfs*, const char* name, int size, char* out) {
-  return LowerVfs()->xFullPathname(LowerVfs(), name, size, out);
+  return Guarded(SQLITE_CANTOPEN, [&] {
+    ExpectNoOpen();
+    std::optional<Result<LiteralUri>> uri = ReadLiteralUri(name);
+    if (!uri) return LowerVfs()->xFullPathname(LowerVfs(), name, size, out);
+    if (!uri->ok()) {
+      RememberOpenError(uri->status());
+      return SQLITE_CANTOPEN;
+    }
+    const int code = LowerVfs()->xFullPathname(LowerVfs(), (*uri)->path.c_str(), size, out);
+    ExpectOpen(out, std::move((*uri)->parameters));
+    return code;
+  });
 }
 void* DlOpen(sqlite3_vfs*, const char* name) { return LowerVfs()->xDlOpen(LowerVfs(), name); }
 void DlError(sqlite3_vfs*, int size, char* out) { LowerVfs()->xDlError(LowerVfs(), size, out); }

@@ -22,21 +22,6 @@ bool IsVisible(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~'; });
 }
 
-std::string PercentDecoded(std::string_view text) {
-  std::string decoded;
-  for (size_t i = 0; i < text.size(); i++) {
-    if (text[i] == '%' && i + 2 < text.size()) {
-      if (auto byte = FromHex(text.substr(i + 1, 2))) {
-        decoded += static_cast<char>((*byte)[0]);
-        i += 2;
-        continue;
-      }
-    }
-    decoded += text[i];
-  }
-  return decoded;
-}
-
 // What was given for one option, and in whose name it is complained of.
 struct Given {
   std::string value;
@@ -257,6 +242,21 @@ std::optional<Duration> ParseDuration(const std::string& text) {
   int64_t nanoseconds = whole * unit + billionths * (unit / 1'000'000) / 1000;
   if (nanoseconds > kYear) return std::nullopt;
   return Duration(nanoseconds);
+}
+
+std::string PercentDecoded(std::string_view text) {
+  std::string decoded;
+  for (size_t i = 0; i < text.size(); i++) {
+    if (text[i] == '%' && i + 2 < text.size()) {
+      if (auto byte = FromHex(text.substr(i + 1, 2))) {
+        decoded += static_cast<char>((*byte)[0]);
+        i += 2;
+        continue;
+      }
+    }
+    decoded += text[i];
+  }
+  return decoded;
 }
 
 std::string StripToken(const std::string& url, std::string* token) {

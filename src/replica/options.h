@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "src/base/clock.h"
 #include "src/base/status.h"
@@ -48,6 +49,9 @@ std::optional<Duration> ParseDuration(const std::string& text);
 // A URL without credentials: `authToken` taken out of the query, user:password@ out of the
 // authority. `token` gets the token if there was one.
 std::string StripToken(const std::string& url, std::string* token);
+
+// What a part of a URI stands for: %41 is A. What is no such triple stands for itself.
+std::string PercentDecoded(std::string_view text);
 
 }  // namespace turso
 
