@@ -9,6 +9,9 @@ endif()
 if(TARGET turso_preload)
   install(TARGETS turso_preload LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endif()
+# What languages read at their start.
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/extension/hooks DESTINATION ${CMAKE_INSTALL_DATADIR}/turso_vfs
+  PATTERN __pycache__ EXCLUDE)
 if(TARGET turso-primary)
   install(TARGETS turso-primary RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
