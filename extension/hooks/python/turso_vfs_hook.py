@@ -65,7 +65,8 @@ def load(module):
     can_load = hasattr(module.Connection, "enable_load_extension")
     reason = (_load_by_sql if can_load else _load_by_ctypes)(module, library)
     if reason is not None:
-        raise ImportError(
+        # No ImportError: programs take that for a Python without sqlite3, and the sentence is lost.
+        raise RuntimeError(
             f"turso_vfs_hook cannot load {library}: {reason}. Install libturso_vfs there, set TURSO_VFS_EXTENSION to "
             f"where it is, or take {_HERE} out of PYTHONPATH (or turso_vfs.pth away from Python's packages)."
         )
