@@ -28,6 +28,10 @@ class BetterSqlite3(node_programs.NodeTest):
         ran = self.work(name, status=None, **more)
         self.assertIn("is the primary running there?", ran.stderr)
 
+    def test_a_name_that_is_a_uri_makes_a_replica_and_no_file_of_that_name(self):
+        app = self.app(made=False)
+        self.assert_worked(app, self.work(f"file:{app.path}?vfs=turso&url={app.url}").stdout)
+
     def test_a_program_that_opens_no_database_is_left_alone(self):
         ran = self.run_program([self.node, "-p", "1 + 1"], environment=self.environment("/nowhere.so"))
         self.assertEqual((ran.stdout, ran.stderr), ("2\n", ""))
