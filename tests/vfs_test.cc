@@ -60,6 +60,17 @@ std::string ReadFile(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+// PROJ's VFS finds its own data behind the szOsFile of whatever VFS is the default one: also when a
+// file is closed that was opened before we became that.
+TEST(VfsObjects, TakeAsMuchRoomAsTheVfsBelow) {
+  sqlite3_vfs* below = sqlite3_vfs_find("unix");
+  ASSERT_EQ(RegisterVfs(Default::kYes), SQLITE_OK);
+  EXPECT_EQ(sqlite3_vfs_find("turso")->szOsFile, below->szOsFile);
+  EXPECT_EQ(sqlite3_vfs_find(nullptr)->szOsFile, below->szOsFile);
+  EXPECT_NE(sqlite3_vfs_find(nullptr), below);
+  sqlite3_vfs_register(below, 1);
+}
+
 class VfsGate : public ::testing::Test {
  protected:
   void Make(int page_size = 4096) {

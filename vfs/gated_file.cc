@@ -262,10 +262,6 @@ Result<uint32_t> PageSizeOf(LowerFiles* files) {
   return size;
 }
 
-sqlite3_file* Behind(sqlite3_file* file) {
-  return reinterpret_cast<sqlite3_file*>(reinterpret_cast<uint8_t*>(file) + kGatedHeaderBytes);
-}
-
 }  // namespace
 
 int CloseGatedFile(sqlite3_file* file) {
@@ -274,7 +270,7 @@ int CloseGatedFile(sqlite3_file* file) {
     std::lock_guard lock(RegistryMutex());
     std::erase(OpenSessions(), session);
   }
-  int code = session->lower->pMethods->xClose(session->lower);
+  int code = session->lower_file.Close();
   file->pMethods = nullptr;
   // Last: the replica's own handles go with its last connection, and the database's locks with
   // them.
@@ -284,14 +280,10 @@ int CloseGatedFile(sqlite3_file* file) {
 
 int OpenGatedFile(const char* name, sqlite3_file* file, int flags, int* out_flags,
                   std::unique_ptr<DatabaseUse> database) {
-  sqlite3_file* lower = Behind(file);
-  std::memset(lower, 0, static_cast<size_t>(LowerVfs()->szOsFile));
-  int code = LowerVfs()->xOpen(LowerVfs(), name, lower, flags & ~SQLITE_OPEN_CREATE, out_flags);
-  if (code != SQLITE_OK) {
-    if (lower->pMethods != nullptr) lower->pMethods->xClose(lower);
-    return code;
-  }
   auto session = std::make_unique<Session>();
+  int code = session->lower_file.Open(name, flags & ~SQLITE_OPEN_CREATE, out_flags);
+  if (code != SQLITE_OK) return code;
+  sqlite3_file* lower = session->lower_file.get();
   session->database = std::move(database);
   session->lower = lower;
   session->file = file;
@@ -304,7 +296,6 @@ int OpenGatedFile(const char* name, sqlite3_file* file, int flags, int* out_flag
   if (!page_size.ok() || lower->pMethods->iVersion < 2) {
     Log(LogLevel::kError, "opening " + std::string(name) + ": " +
                               (page_size.ok() ? "no shared memory" : page_size.status().text()));
-    lower->pMethods->xClose(lower);
     return SQLITE_CANTOPEN;
   }
   session->page_size = *page_size;
@@ -321,7 +312,8 @@ int CloseGatedWal(sqlite3_file* file) {
   auto* wal = reinterpret_cast<GatedWal*>(file);
   wal->session->files->set_wal(nullptr);
   wal->session->wal = nullptr;
-  int code = wal->lower->pMethods->xClose(wal->lower);
+  int code = wal->session->lower_wal->Close();
+  wal->session->lower_wal.reset();
   file->pMethods = nullptr;
   return code;
 }
@@ -337,13 +329,13 @@ Session* SessionOfWal(const char* wal_name) {
 
 int OpenGatedWal(const char* name, sqlite3_file* file, int flags, int* out_flags,
                  Session* session) {
-  sqlite3_file* lower = Behind(file);
-  std::memset(lower, 0, static_cast<size_t>(LowerVfs()->szOsFile));
-  int code = LowerVfs()->xOpen(LowerVfs(), name, lower, flags, out_flags);
+  session->lower_wal.emplace();
+  int code = session->lower_wal->Open(name, flags, out_flags);
   if (code != SQLITE_OK) {
-    if (lower->pMethods != nullptr) lower->pMethods->xClose(lower);
+    session->lower_wal.reset();
     return code;
   }
+  sqlite3_file* lower = session->lower_wal->get();
   auto* wal = reinterpret_cast<GatedWal*>(file);
   wal->session = session;
   wal->lower = lower;

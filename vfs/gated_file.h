@@ -1,7 +1,10 @@
 // The database file and the WAL of a gated database, as SQLite's pager has them open.
 //
-//   sqlite3_file given by SQLite:   GatedFile | file object of the VFS below
-//                                   GatedWal  | file object of the VFS below
+//   sqlite3_file given by SQLite:   GatedFile or GatedWal -> Session -> files of the VFS below
+//
+// The files of the VFS below are not behind ours, as in most shims, but elsewhere, so that our
+// szOsFile is theirs. PROJ's VFS, for one, computes with the szOsFile of whatever VFS is the
+// default one at the moment, and so must not see it change when we become that.
 //
 // The database file's wal-index locks show where a transaction stands:
 //
@@ -19,6 +22,7 @@
 #ifndef TURSO_VFS_GATED_FILE_H_
 #define TURSO_VFS_GATED_FILE_H_
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <memory>
@@ -37,6 +41,8 @@ struct GatedWal;
 // What we know of one connection's database file.
 struct Session {
   std::unique_ptr<DatabaseUse> database;
+  LowerFile lower_file;
+  std::optional<LowerFile> lower_wal;
   sqlite3_file* lower = nullptr;
   sqlite3_file* file = nullptr;    // What SQLite has: over `lower`.
   sqlite3_file* wal = nullptr;     // The same of the WAL; null if it is not open.
@@ -76,11 +82,10 @@ struct GatedWal {
   sqlite3_file* lower;
 };
 
-// How many bytes precede the file object of the VFS below.
-constexpr int kGatedHeaderBytes = 64;
-static_assert(sizeof(GatedFile) <= kGatedHeaderBytes && sizeof(GatedWal) <= kGatedHeaderBytes);
+// What SQLite must have room for; the VFS below asks for more.
+constexpr int kGatedBytes = std::max<int>(sizeof(GatedFile), sizeof(GatedWal));
 
-// Opens `name` on the VFS below inside `file` and puts us over it. SQLite's code.
+// Opens `name` on the VFS below and puts us over it. SQLite's code.
 int OpenGatedFile(const char* name, sqlite3_file* file, int flags, int* out_flags,
                   std::unique_ptr<DatabaseUse> database);
 int CloseGatedFile(sqlite3_file* file);

@@ -12,28 +12,6 @@ namespace {
 
 std::atomic<sqlite3_vfs*> g_lower{nullptr};
 
-// Room for a file object of the VFS below; closed with it.
-class LowerFile {
- public:
-  LowerFile() : room_(new uint8_t[static_cast<size_t>(LowerVfs()->szOsFile)]()) {}
-  ~LowerFile() { Close(); }
-  LowerFile(const LowerFile&) = delete;
-  LowerFile& operator=(const LowerFile&) = delete;
-
-  sqlite3_file* get() { return reinterpret_cast<sqlite3_file*>(room_.get()); }
-  int Open(const char* name, int flags) {
-    return LowerVfs()->xOpen(LowerVfs(), name, get(), flags, nullptr);
-  }
-  void Close() {
-    if (get()->pMethods == nullptr) return;
-    get()->pMethods->xClose(get());
-    get()->pMethods = nullptr;
-  }
-
- private:
-  std::unique_ptr<uint8_t[]> room_;
-};
-
 class OwnFiles : public LowerFiles {
  public:
   explicit OwnFiles(const std::string& path) : LowerFiles(nullptr, nullptr, path) {}
@@ -86,6 +64,21 @@ class OwnFiles : public LowerFiles {
 };
 
 }  // namespace
+
+LowerFile::LowerFile() : room_(new uint8_t[static_cast<size_t>(LowerVfs()->szOsFile)]()) {}
+
+int LowerFile::Open(const char* name, int flags, int* out_flags) {
+  const int code = LowerVfs()->xOpen(LowerVfs(), name, get(), flags, out_flags);
+  if (code != SQLITE_OK) Close();
+  return code;
+}
+
+int LowerFile::Close() {
+  if (get()->pMethods == nullptr) return SQLITE_OK;
+  const int code = get()->pMethods->xClose(get());
+  get()->pMethods = nullptr;
+  return code;
+}
 
 sqlite3_vfs* LowerVfs() { return g_lower.load(std::memory_order_acquire); }
 void SetLowerVfs(sqlite3_vfs* vfs) { g_lower.store(vfs, std::memory_order_release); }

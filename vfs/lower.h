@@ -20,6 +20,23 @@ namespace turso {
 sqlite3_vfs* LowerVfs();
 void SetLowerVfs(sqlite3_vfs* vfs);
 
+// A file object of the VFS below, in memory of its own; closed with it.
+class LowerFile {
+ public:
+  LowerFile();
+  ~LowerFile() { Close(); }
+  LowerFile(const LowerFile&) = delete;
+  LowerFile& operator=(const LowerFile&) = delete;
+
+  sqlite3_file* get() { return reinterpret_cast<sqlite3_file*>(room_.get()); }
+  // SQLite's codes. SQLite wants a file closed also where its open failed and left methods: done.
+  int Open(const char* name, int flags, int* out_flags = nullptr);
+  int Close();
+
+ private:
+  std::unique_ptr<uint8_t[]> room_;
+};
+
 // WalFiles over two open files of the VFS below, which somebody else closes. The database file's
 // locks are those of its handle.
 class LowerFiles : public WalFiles {

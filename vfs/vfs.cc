@@ -135,7 +135,7 @@ void Fill(sqlite3_vfs* vfs, const char* name) {
   const sqlite3_vfs* lower = LowerVfs();
   *vfs = {};
   vfs->iVersion = std::min(lower->iVersion, 3);
-  vfs->szOsFile = kGatedHeaderBytes + lower->szOsFile;
+  vfs->szOsFile = std::max(kGatedBytes, lower->szOsFile);
   vfs->mxPathname = lower->mxPathname;
   vfs->zName = name;
   vfs->xOpen = Open;
