@@ -5,7 +5,8 @@
 //   (E2) One copy of SQLite per process: `sqlite3_api` never changes once a load has succeeded.
 //   (E3) Once SQLite has a pointer into this library, an entry point returns
 //        SQLITE_OK_LOAD_PERMANENTLY and nothing else: at any other code SQLite unloads the library.
-//   (E4) Nothing here can make the open of a connection fail.
+//   (E4) Nothing here can make the open of a connection fail, but to say why its database, a
+//        replica, cannot be opened.
 
 #include <mutex>
 
@@ -14,6 +15,7 @@
 #include "extension/turso_vfs.h"
 #include "src/base/log.h"
 #include "vfs/connection.h"
+#include "vfs/refusal.h"
 #include "vfs/sqlite.h"
 #include "vfs/vfs.h"
 
@@ -40,7 +42,11 @@ void AddToConnection(sqlite3* db) noexcept {
 }
 
 // Called for every connection at the end of its open (E4).
-int OnConnection(sqlite3* db, char**, const sqlite3_api_routines*) noexcept {
+int OnConnection(sqlite3* db, char** message, const sqlite3_api_routines*) noexcept {
+  if (const Refusal* refusal = RefusalOf(db)) {
+    *message = sqlite3_mprintf("%s", refusal->sentence.c_str());
+    return refusal->code;
+  }
   AddToConnection(db);
   try {
     // A write that finds the primary ahead has SQLite begin its statement afresh, by way of the
@@ -59,6 +65,7 @@ int Register(Default make_default) {
   SetPragmaFunction(AnswerPragma);
   int rc = sqlite3_auto_extension(on_connection);
   if (rc != SQLITE_OK) return rc;
+  ExplainRefusals();
   // Registering it again would take the default away that an earlier load gave it.
   if (make_default == Default::kNo && sqlite3_vfs_find("turso") != nullptr) return SQLITE_OK;
   rc = RegisterVfs(make_default);

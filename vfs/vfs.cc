@@ -9,7 +9,7 @@
 #include "vfs/guarded.h"
 #include "vfs/internal_connection.h"
 #include "vfs/recognise.h"
-#include "vfs/result_codes.h"
+#include "vfs/refusal.h"
 
 namespace turso {
 
@@ -28,17 +28,11 @@ int OpenMain(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, 
     return OpenGatedFile(name, file, flags, out_flags, std::move(gated));
   }
   Result<Recognised> recognised = Recognise(name, flags, ThroughOf(vfs), literal);
-  if (!recognised.ok()) {
-    RememberOpenError(recognised.status());
-    return CodeAtOpen(recognised.status());
-  }
+  if (!recognised.ok()) return Refuse(recognised.status(), name, file, flags, out_flags);
   if (!recognised->is_replica) return LowerVfs()->xOpen(LowerVfs(), name, file, flags, out_flags);
   Result<std::unique_ptr<DatabaseUse>> use =
       UseReplica(name, recognised->options, recognised->missing);
-  if (!use.ok()) {
-    RememberOpenError(use.status());
-    return CodeAtOpen(use.status());
-  }
+  if (!use.ok()) return Refuse(use.status(), name, file, flags, out_flags);
   return OpenGatedFile(name, file, flags, out_flags, std::move(*use));
 }
 

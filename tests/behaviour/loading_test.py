@@ -128,6 +128,48 @@ def the_second_load_may_make_it_the_default():
     assert default_vfs_name().startswith("turso"), default_vfs_name()
 
 
+def an_open_that_fails_says_why(directory):
+    load_extension("sqlite3_tursovfs_default_init")
+    path = os.path.join(directory, "new.db")
+    files = open_files()
+    for name, text in [
+        (f"file:{path}?vfs=turso", "no primary is named to make it from"),
+        (f"file:{path}?vfs=turso&url=http://127.0.0.1:1/x", "is the primary running there?"),
+        (f"file:{path}?vfs=turso&url=gopher://x", "is not a primary's address"),
+        (f"file:{directory}/none/new.db?vfs=turso", "unable to open database file"),
+    ]:
+        try:
+            sqlite3.connect(name, uri=True)
+        except sqlite3.Error as error:
+            assert error.sqlite_errorcode == sqlite3.SQLITE_CANTOPEN, error.sqlite_errorname
+            assert text in str(error), error
+        else:
+            raise AssertionError(f"{name} was opened")
+        db = sqlite3.connect(":memory:")
+        try:
+            db.execute("ATTACH ? AS other", (name,))
+        except sqlite3.Error as error:
+            assert error.sqlite_errorcode == sqlite3.SQLITE_CANTOPEN, error.sqlite_errorname
+        else:
+            raise AssertionError(f"{name} was attached")
+        assert [row[1] for row in db.execute("PRAGMA database_list")] == ["main"]
+        db.close()
+    assert not os.path.exists(path)
+    assert open_files() == files, f"{open_files()}, before {files}"
+    # A program may take the extension's look at new connections away.
+    libsqlite3.sqlite3_reset_auto_extension()
+    db = sqlite3.connect(f"file:{path}?vfs=turso", uri=True)
+    for sql in ("SELECT * FROM sqlite_schema", "CREATE TABLE t(a)", "PRAGMA journal_mode=wal"):
+        try:
+            db.execute(sql).fetchall()
+        except sqlite3.Error as error:
+            assert error.sqlite_errorcode == sqlite3.SQLITE_CANTOPEN, error.sqlite_errorname
+        else:
+            raise AssertionError(f"{sql} was done")
+    db.close()
+    assert not os.path.exists(path)
+
+
 def loading_and_using_plain_files_forks_well(directory):
     load_extension()
     db = sqlite3.connect(os.path.join(directory, "forked.db"), isolation_level=None)
@@ -317,6 +359,9 @@ class Loading(BehaviourTest):
         took = [line["ms"] for line in self.report("times").read()]
         print(f"loading took {took} ms")
         self.assertLess(min(took), 5)
+
+    def test_an_open_that_fails_says_why(self):
+        self.alone(an_open_that_fails_says_why, self.directory)
 
     def test_fork_after_load_works(self):
         self.alone(loading_and_using_plain_files_forks_well, self.directory)
