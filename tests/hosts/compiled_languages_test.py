@@ -27,7 +27,7 @@ class Go(work.UriTest):
         return [self.program, "work", database]
 
     def environment(self, library=EXTENSION):
-        return {"TURSO_VFS_EXTENSION": library}
+        return {"TEST_LIBRARY": library}
 
 
 class GoWithTheSystemsSqlite(Go):
@@ -90,7 +90,7 @@ class Java(work.UriTest):
         return ["java", *settings, "-cp", self.class_path, PROGRAMS / "java" / "Work.java", f"jdbc:sqlite:{database}"]
 
     def environment(self, library=EXTENSION):
-        return {"TURSO_VFS_EXTENSION": library}
+        return {"TEST_LIBRARY": library}
 
     def test_the_recipe_works_as_it_stands(self):
         app = self.app(made=False)
@@ -118,7 +118,7 @@ class Rust(work.UriTest):
         return [self.program, database]
 
     def environment(self, library=EXTENSION):
-        return {"TURSO_VFS_EXTENSION": library}
+        return {"TEST_LIBRARY": library}
 
 
 class RustWithTheSystemsSqlite(Rust):
@@ -129,6 +129,14 @@ class RustWithTheSystemsSqlite(Rust):
     def test_the_recipe_works_as_it_stands(self):
         app = self.app(made=False)
         self.assert_recipe_works(app, self.run_recipe("rust", app), "from Rust")
+
+
+class GoBehindThePreloadedLibrary(work.Preloaded, GoWithTheSystemsSqlite):
+    pass
+
+
+class RustBehindThePreloadedLibrary(work.Preloaded, RustWithTheSystemsSqlite):
+    pass
 
 
 if __name__ == "__main__":

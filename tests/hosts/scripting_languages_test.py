@@ -142,11 +142,27 @@ class Tcl(work.UriTest):
         return ["tclsh", PROGRAMS / "work.tcl", database]
 
     def environment(self, library=EXTENSION):
-        return {"TURSO_VFS_EXTENSION": library}
+        return {"TEST_LIBRARY": library}
 
     def test_the_recipe_works_as_it_stands(self):
         app = self.app(made=False)
         self.assert_recipe_works(app, self.run_recipe("tcl", app), "from Tcl")
+
+
+class RubyBehindThePreloadedLibrary(work.Preloaded, Ruby):
+    pass
+
+
+class PerlBehindThePreloadedLibrary(work.Preloaded, Perl):
+    pass
+
+
+class PhpBehindThePreloadedLibrary(work.Preloaded, Php):
+    pass
+
+
+class TclBehindThePreloadedLibrary(work.Preloaded, Tcl):
+    pass
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import time
 
 import harness
 import packages
-from host import EXTENSION, HERE, HostTest
+from host import EXTENSION, HERE, PRELOAD, HostTest
 
 PROGRAMS = HERE / "programs"
 NAME = "Grüße, 世界 🎈"
@@ -100,7 +100,7 @@ class LanguageTest(HostTest):
     def test_a_replica_without_a_url_is_refused(self):
         path = self.path("new.db")
         name, more = self.new_as(path, None)
-        self.assert_refused(path, self.work(name, status=None, **more), "open")
+        self.assert_refused(path, self.work(name, status=None, **more), "new.db", "no primary is named")
 
     def test_a_wrong_token_is_refused(self):
         token = self.path("token")
@@ -110,7 +110,7 @@ class LanguageTest(HostTest):
         path = self.path("new.db")
         name, more = self.new_as(path, primary.url("app"))
         ran = self.work(name, status=None, TURSO_AUTH_TOKEN="wrong", **more)
-        self.assert_refused(path, ran, "auth")
+        self.assert_refused(path, ran, "new.db", "token")
 
     def test_a_primary_that_is_down_is_no_empty_database(self):
         path = self.path("new.db")
@@ -119,7 +119,7 @@ class LanguageTest(HostTest):
         ran = self.work(name, status=None, **more)
         took = time.monotonic() - began
         self.assertLess(took, TIMEOUT_SECONDS + harness.START_SECONDS)
-        self.assert_refused(path, ran, "open")
+        self.assert_refused(path, ran, "new.db", NOBODY, "is the primary running there?")
 
 
 class UriTest(LanguageTest):
@@ -130,6 +130,19 @@ class UriTest(LanguageTest):
 
     def new_as(self, path, url):
         return harness.Replica(path, url).uri(), {}
+
+
+class Preloaded:
+    """Before the class of a language: the same program with nothing but LD_PRELOAD and plain names."""
+
+    way_in = "LD_PRELOAD"
+
+    def environment(self, library=EXTENSION):
+        return {"LD_PRELOAD": PRELOAD, "TURSO_VFS_EXTENSION": library}
+
+    opened_as = LanguageTest.opened_as
+    new_as = LanguageTest.new_as
+    test_the_recipe_works_as_it_stands = None  # It is about another way.
 
 
 def debian_version(package):

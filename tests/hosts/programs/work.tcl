@@ -2,10 +2,10 @@
 package require sqlite3
 fconfigure stdout -encoding utf-8
 
-if {[info exists env(TURSO_VFS_EXTENSION)]} {
+if {[info exists env(TEST_LIBRARY)]} {
   sqlite3 loader :memory:
   loader enable_load_extension 1
-  loader eval {SELECT load_extension($env(TURSO_VFS_EXTENSION), 'sqlite3_tursovfs_default_init')}
+  loader eval {SELECT load_extension($env(TEST_LIBRARY), 'sqlite3_tursovfs_default_init')}
   loader close
 }
 sqlite3 db [lindex $argv 0] -uri 1

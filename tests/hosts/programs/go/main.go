@@ -28,7 +28,7 @@ func check(err error) {
 }
 
 func main() {
-	if library := os.Getenv("TURSO_VFS_EXTENSION"); library != "" {
+	if library := os.Getenv("TEST_LIBRARY"); library != "" {
 		check(loadTurso(library))
 	}
 	switch os.Args[1] {

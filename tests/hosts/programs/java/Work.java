@@ -24,7 +24,7 @@ public class Work {
   }
 
   public static void main(String[] arguments) throws SQLException {
-    String library = System.getenv("TURSO_VFS_EXTENSION");
+    String library = System.getenv("TEST_LIBRARY");
     if (library != null) {
       loadTurso(library);
     }

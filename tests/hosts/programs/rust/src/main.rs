@@ -74,7 +74,7 @@ fn main() -> Result<()> {
         println!("{}", rusqlite::version());
         return Ok(());
     }
-    if let Ok(library) = std::env::var("TURSO_VFS_EXTENSION") {
+    if let Ok(library) = std::env::var("TEST_LIBRARY") {
         load_turso(&library)?;
     }
     let mut db = Connection::open(name)?;
