@@ -1,3 +1,4 @@
+#include "src/base/clock.h"
 #include "src/http/http_client.h"
 #include "src/remote/introduce.h"
 #include "src/remote/libsql_remote.h"
@@ -74,13 +75,19 @@ Result<std::unique_ptr<Remote>> OpenRemote(const Endpoint& endpoint) {
 Result<Introduction> Introduce(const Endpoint& endpoint, const Call& call) {
   Result<std::unique_ptr<Remote>> remote = OpenRemote(endpoint);
   if (!remote.ok()) return remote.status();
+  const Instant began = Instant::Now();
   Result<Identity> identity = (*remote)->Identify(call);
-  if (!identity.ok() && endpoint.protocol == "auto" && IsStranger(identity.status())) {
+  // Both questions together may take what one may: a server that is silent is silent in any
+  // protocol.
+  Call second = call;
+  second.timeout = call.timeout - (Instant::Now() - began);
+  const bool has_time = second.timeout > Duration::zero();
+  if (!identity.ok() && endpoint.protocol == "auto" && IsStranger(identity.status()) && has_time) {
     Endpoint other = endpoint;
     other.protocol = "libsql";
     Result<std::unique_ptr<Remote>> libsql = OpenRemote(other);
     if (!libsql.ok()) return libsql.status();
-    Result<Identity> theirs = (*libsql)->Identify(call);
+    Result<Identity> theirs = (*libsql)->Identify(second);
     if (theirs.ok() || IsRefusal(theirs.status())) {
       remote = std::move(libsql);
       identity = std::move(theirs);
