@@ -127,6 +127,16 @@ TEST_F(ReplicaFaults, WhatOthersCommittedIsPulledWhole) {
   ExpectEqualToPrimary();
 }
 
+TEST_F(ReplicaFaults, TheAgeOfWhatIsReadCountsFromTheQuestionNotFromItsAnswer) {
+  constexpr milliseconds kUnderWay(50);
+  world_.asker().set_before([&](const std::string& call) {
+    const Instant asked = Instant::Now();
+    while (call == "pull" && Instant::Now() - asked < kUnderWay) std::this_thread::yield();
+  });
+  Ask("SELECT turso_sync()");
+  EXPECT_GE(std::stoll(Ask("SELECT turso_lag()")), kUnderWay / milliseconds(1));
+}
+
 TEST_F(ReplicaFaults, AWriteCatchesUpFirst) {
   sqlite3_busy_timeout(db_, 2000);
   ElsewhereRun("INSERT INTO t(b) VALUES('theirs')");
