@@ -423,6 +423,7 @@ class BusyHost : public ReplicaHost {
   Result<Found> LookAtDatabase() override { return Found{4096, true}; }
   Result<bool> IsUnused() override { return true; }
   Status EnterWalMode() override { return OkStatus(); }
+  ScratchMaker* scratch() override { return nullptr; }
   int times_busy() const { return times_busy_; }
 
  private:

@@ -42,6 +42,9 @@ SidecarRecord FullRecord() {
   record.current_in_database = true;
   record.content_digest = 0x1020304050607080;
   record.intent.content_digest = 0x8070605040302010;
+  record.converged = *Revision::Parse("aaaaaaaaaaaaaaaa-9");
+  record.converged_salts = {9, 8, 7, 6, 5, 4, 3, 2};
+  record.converged_frame = FrameNo{77};
   record.intent.kind = IntentKind::kCommitted;
   record.intent.frames = {{8, 7, 6, 5, 4, 3, 2, 1}, {0xfffffffe}, {0xffffffff}};
   record.intent.page_set_hash = 0xfedcba9876543210;
@@ -62,6 +65,9 @@ void ExpectSame(const SidecarRecord& a, const SidecarRecord& b) {
   EXPECT_EQ(a.current, b.current);
   EXPECT_EQ(a.content_digest, b.content_digest);
   EXPECT_EQ(a.intent.content_digest, b.intent.content_digest);
+  EXPECT_EQ(a.converged, b.converged);
+  EXPECT_EQ(a.converged_salts, b.converged_salts);
+  EXPECT_EQ(a.converged_frame, b.converged_frame);
   EXPECT_EQ(a.current_position, b.current_position);
   EXPECT_EQ(a.current_in_database, b.current_in_database);
   EXPECT_EQ(a.intent.kind, b.intent.kind);

@@ -11,6 +11,7 @@
 #include "vfs/gated_file.h"
 #include "vfs/internal_connection.h"
 #include "vfs/lower.h"
+#include "vfs/scratch.h"
 #include "vfs/vfs.h"
 
 namespace turso {
@@ -83,10 +84,12 @@ class HostOfReplica : public ReplicaHost {
   Result<Found> LookAtDatabase() override { return turso::LookAtDatabase(path_); }
   Result<bool> IsUnused() override { return turso::IsUnused(path_); }
   Status EnterWalMode() override { return turso::EnterWalMode(path_); }
+  ScratchMaker* scratch() override { return &scratch_; }
 
  private:
   std::weak_ptr<Database> database_;
   std::string path_;
+  MemoryScratchMaker scratch_;
 };
 
 Result<std::shared_ptr<Database>> OpenReplicaDatabase(const std::string& path,

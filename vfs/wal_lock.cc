@@ -185,11 +185,17 @@ int LockExclusive(Session* session, int first, int count, int flags) {
   }
   if (first == kRead1 && count == kReadersBeyond0) return LockForRestart(session);
   int code = Below(session, first, count, flags);
-  if (code == SQLITE_OK && first == kCheckpoint) {
-    session->checkpoint_held = true;
-    session->log_synced = false;
+  if (code != SQLITE_OK || first != kCheckpoint) return code;
+  // A recovery takes it together with RECOVER.
+  Status may =
+      count > 1 ? OkStatus() : Asked([&] { return (**session->database).gate->MayCheckpoint(); });
+  if (!may.ok()) {
+    Below(session, first, count, kUnlockExclusive);
+    return SQLITE_BUSY;
   }
-  return code;
+  session->checkpoint_held = true;
+  session->log_synced = false;
+  return SQLITE_OK;
 }
 
 int UnlockExclusive(Session* session, int first, int count, int flags) {

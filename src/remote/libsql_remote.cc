@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
+#include <mutex>
 #include <set>
 #include <utility>
 
@@ -29,6 +31,32 @@ Bytes EmptyDatabase() {
   StoreBig16(&page[105], kLibsqlPageSize);
   return page;
 }
+
+// How many frames each server process that we know surely has, by its session.
+class Ends {
+ public:
+  // Never destroyed: threads may end after the library's statics.
+  static Ends& All() {
+    static auto* all = new Ends;
+    return *all;
+  }
+  void Note(const std::string& session, uint64_t end) {
+    std::lock_guard lock(mutex_);
+    if (ends_.size() >= kSessionsMax && ends_.count(session) == 0) ends_.clear();
+    ends_[session] = std::max(ends_[session], end);
+  }
+  uint64_t Of(const std::string& session) {
+    std::lock_guard lock(mutex_);
+    const auto found = ends_.find(session);
+    return found == ends_.end() ? 0 : found->second;
+  }
+
+ private:
+  static constexpr size_t kSessionsMax = 100;
+
+  std::mutex mutex_;
+  std::map<std::string, uint64_t> ends_;
+};
 
 // The last frame that comes.
 class LastFrame : public FrameSink {
@@ -81,20 +109,26 @@ class Choosing : public PageSink {
 }  // namespace
 
 LibsqlRemote::LibsqlRemote(const LibsqlAddress& address)
-    : address_(address), log_(address, &traffic_) {}
+    : address_(address), log_(address, &traffic_), hrana_(address, &traffic_) {}
 
 Status LibsqlRemote::Hello(const Call& call) {
   hello_.reset();
   Result<LogHello> hello = log_.Hello(call);
   if (!hello.ok()) return hello.status();
   hello_ = *std::move(hello);
-  end_ = hello_->end;
+  NoteEnd(hello_->end);
   return OkStatus();
+}
+
+void LibsqlRemote::NoteEnd(uint64_t end) {
+  if (hello_) Ends::All().Note(hello_->session, end);
 }
 
 // Whether the server's log goes through `place`; kConflict if not. (LR2)
 Status LibsqlRemote::CheckKnown(const LogPlace& place, const Call& call) {
-  const auto known = [&] { return hello_ && place.log == hello_->log && place.next <= end_; };
+  const auto known = [&] {
+    return hello_ && place.log == hello_->log && place.next <= Ends::All().Of(hello_->session);
+  };
   if (!known()) TURSO_RETURN_IF_ERROR(Hello(call));
   if (known()) return OkStatus();
   return Status(Code::kConflict, address_.base +
@@ -119,7 +153,7 @@ Status LibsqlRemote::ReadOn(LogFeed* feed, const Call& call) {
       continue;
     }
     TURSO_RETURN_IF_ERROR(feed->End().While(address_.base));
-    end_ = std::max(end_, feed->place().next);
+    NoteEnd(feed->place().next);
     if (feed->frames() < kFramesInBatch) return OkStatus();
   }
 }
@@ -135,7 +169,7 @@ Result<LogClient::Outcome> LibsqlRemote::ReadSnapshot(LogFeed* feed, const Call&
       if (feed->frames() == 0) {
         return Status(Code::kCorrupt, address_.base + ": a snapshot without frames");
       }
-      end_ = std::max(end_, feed->place().next);
+      NoteEnd(feed->place().next);
     }
     // It is made in the background, after the log was cut.
     if (*outcome != LogClient::Outcome::kNotYet) return outcome;
@@ -210,7 +244,7 @@ Result<Identity> LibsqlRemote::Identify(const Call& call) {
     place.next = frames.last()->number + 1;
     place.checksum = frames.last()->checksum;
     place.db_size = frames.last()->size_after;
-    end_ = std::max(end_, place.next);
+    NoteEnd(place.next);
   }
   return Identity{"libsql:" + address_.database, "libsql", kLibsqlPageSize, place.db_size,
                   place.ToRevision()};
@@ -242,23 +276,5 @@ Result<Order> LibsqlRemote::Compare(const Revision& a, const Revision& b, const 
   if (left->provisional == right->provisional) return Order::kUnrelated;
   return left->provisional ? Order::kBefore : Order::kAfter;
 }
-
-Status LibsqlRemote::ReadOnly() const {
-  return Status(Code::kReadOnly, address_.base +
-                                     ": a replica of a libSQL server is read-only in this version; "
-                                     "write through one of its own clients");
-}
-
-Result<LeaseAnswer> LibsqlRemote::AcquireLease(const LeaseRequest&, PageSink*, const Call&) {
-  return ReadOnly();
-}
-Result<Duration> LibsqlRemote::RenewLease(const std::array<uint8_t, 16>&, uint64_t, const Call&) {
-  return ReadOnly();
-}
-Status LibsqlRemote::ReleaseLease(const std::array<uint8_t, 16>&, uint64_t, const Call&) {
-  return ReadOnly();
-}
-Result<CommitAnswer> LibsqlRemote::Commit(const Transaction&, const Call&) { return ReadOnly(); }
-Result<SettleAnswer> LibsqlRemote::Settle(const CommitId&, const Call&) { return ReadOnly(); }
 
 }  // namespace turso

@@ -1,12 +1,25 @@
-// A libSQL server that hosts itself (sqld): its pages come by its replication log.
+// A libSQL server that hosts itself (sqld): its pages come by its replication log, and a
+// transaction goes there as the statements that bring about its rows and schema.
+//
+//   lease     BEGIN IMMEDIATE on a stream, then the log since the replica's base, to catch up
+//   commit    statements, the row of the commit in _turso_vfs, COMMIT: one exchange
+//   settle    a slot of its own, and that row: it is there, or a refusal is left in its place
+//
+// The server has one slot for writers and takes it from whoever holds it for five seconds. So a
+// slot that is held while the application thinks is given up when it is to be renewed, and taken
+// again at the commit.
 //
 // A revision is a place in that log (LogPlace). The log begins anew, under another id, whenever the
 // server was not stopped cleanly; then all earlier revisions are unrelated to those that come.
 //   (LR1) A sink is given whole transactions, each verified (LL1); if a pull fails, what it was
 //         given counts for nothing.
 //   (LR2) An empty answer means "nothing new" only from a server process that was at least that far
-//         before: of what lies behind its end, the log says nothing, too.
-// Writing is not in this version: kReadOnly.
+//         before: of what lies behind its end, the log says nothing, too. What one Remote has
+//         learned of a server process, all of ours know.
+//   (LR3) Of a transaction either all statements run and its row is there, or none; and they run
+//         only where the log ends with the base that they were made from.
+//   (LR4) A number that settle found no row for is refused for ever.
+//   _turso_vfs(replica BLOB, number BLOB, refused INTEGER): the last commit of each replica.
 
 #ifndef TURSO_SRC_REMOTE_LIBSQL_REMOTE_H_
 #define TURSO_SRC_REMOTE_LIBSQL_REMOTE_H_
@@ -15,6 +28,7 @@
 #include <string>
 #include <vector>
 
+#include "src/remote/hrana_client.h"
 #include "src/remote/log_client.h"
 #include "src/remote/remote.h"
 
@@ -40,23 +54,36 @@ class LibsqlRemote : public Remote {
                          const Call& call) override;
   Result<Order> Compare(const Revision& a, const Revision& b, const Call& call) override;
 
+  bool TakesPages() const override { return false; }
   const Traffic& traffic() const override { return traffic_; }
-  void Cancel() override { log_.Cancel(); }
+  void Cancel() override {
+    log_.Cancel();
+    hrana_.Cancel();
+  }
 
  private:
   Status Hello(const Call& call);
+  void NoteEnd(uint64_t end);
   Status CheckKnown(const LogPlace& place, const Call& call);
   Status ReadOn(LogFeed* feed, const Call& call);
   Result<LogClient::Outcome> ReadSnapshot(LogFeed* feed, const Call& call);
   Result<LogPlace> PullFrom(const LogPlace& since, PageSink* sink, const Call& call);
   Result<LogPlace> PullAll(PageSink* sink, const Call& call);
-  Status ReadOnly() const;
+
+  // libsql_writing.cc
+  Result<HranaStream> BeginSlot(const Call& call);
+  Status MakeTable(HranaStream* stream, const Call& call);
+  void Abandon(HranaStream* stream, const Call& call);
+  Result<HranaStream> SlotAt(const LogPlace& base, uint64_t fence, const Call& call);
+  Result<CommitAnswer> Send(const std::vector<Statement>& body, const LogPlace& base,
+                            HranaStream* stream, const Call& call);
+  Status Refused(const HranaError& error) const;
 
   const LibsqlAddress address_;
   Traffic traffic_;
   LogClient log_;
+  HranaClient hrana_;
   std::optional<LogHello> hello_;
-  uint64_t end_ = 0;  // How many frames this server process surely has. (LR2)
 };
 
 }  // namespace turso

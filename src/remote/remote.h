@@ -34,6 +34,9 @@
 
 namespace turso {
 
+class PageReader;
+class ScratchMaker;
+
 // A state of the primary's database, in the words of its protocol: opaque to all others, equal or
 // not. Up to 63 bytes of printable ASCII without blanks; empty means "nothing yet". Trivially
 // copyable, so it can lie in a file.
@@ -112,12 +115,16 @@ struct LeaseRequest {
   Duration hold = milliseconds(20);
 };
 
-// What a transaction changes, ready to be sent.
+// What a transaction changes, ready to be sent: the pages, and for a primary that takes rows and
+// schema in their place, what those are found from.
 struct Transaction {
   CommitId id;
   Revision base;
   uint64_t fence = 0;  // 0: no lease is held; a compare-and-swap alone decides.
   const PageSet* pages = nullptr;
+  PageReader* before = nullptr;  // The database at `base`...
+  uint32_t size_before = 0;      // ...which has so many pages.
+  ScratchMaker* scratch = nullptr;
 };
 
 struct CommitAnswer {
@@ -148,6 +155,11 @@ struct HashesAnswer {
 class Remote {
  public:
   virtual ~Remote() = default;
+
+  // Whether a commit's pages are the primary's from then on. If not, the primary has made its own
+  // pages of the same content, and the revision of a CommitAnswer or a SettleAnswer is one that
+  // nothing can be pulled from; pages since the base of the commit bring the primary's.
+  virtual bool TakesPages() const { return true; }
 
   virtual Result<Identity> Identify(const Call& call) = 0;
   // Brings `sink` everything that changed since `since` (empty: the whole database) and returns the

@@ -117,7 +117,7 @@ Result<WalIndexHeader> ReplicaImpl::OwnHeader() {
 
 // Where to pull from. Usually the record says; if the log is in another state, that is cleared up
 // under WRITE.
-Result<Revision> ReplicaImpl::KnownRevision(Remote* remote, const Call& call) {
+Result<ReplicaImpl::Stance> ReplicaImpl::KnownStance(Remote* remote, const Call& call) {
   Result<WalIndexHeader> header = OwnHeader();
   if (!header.ok()) return header.status();
   Result<SidecarRecord> record = sidecar_->Read();
@@ -126,16 +126,16 @@ Result<Revision> ReplicaImpl::KnownRevision(Remote* remote, const Call& call) {
     std::lock_guard lock(files_mutex_);
     Result<bool> untouched = IsFileUntouched(own_files_.get());
     if (!untouched.ok()) return untouched.status();
-    if (*untouched) return record->current;
+    if (*untouched) return Stance{record->current, record->origin()};
   }
-  Revision current;
+  Stance stance;
   TURSO_RETURN_IF_ERROR(WithWriteLock(PatienceOf(call), [&](WalFiles* files) {
     Result<SidecarRecord> standing = Stand(files, remote, call);
     if (!standing.ok()) return standing.status();
-    current = standing->current;
+    stance = {standing->current, standing->origin()};
     return OkStatus();
   }));
-  return current;
+  return stance;
 }
 
 Status ReplicaImpl::ApplyPulled(PageSet* pages, const Revision& since, const Revision& target,
@@ -154,30 +154,32 @@ Status ReplicaImpl::ApplyPulled(PageSet* pages, const Revision& since, const Rev
 }
 
 Result<Revision> ReplicaImpl::PullAndApply(Remote* remote, Duration wait, const Call& call) {
-  Result<Revision> since = KnownRevision(remote, call);
-  if (!since.ok()) return since.status();
+  Result<Stance> stance = KnownStance(remote, call);
+  if (!stance.ok()) return stance.status();
+  Revision current = stance->current, since = stance->origin;
+  const bool provisional = !(current == since);
   PageCollector news;
   const Instant asked = Instant::Now();
-  Result<Revision> reached = remote->Pull(*since, wait, &news, call);
+  Result<Revision> reached = remote->Pull(since, provisional ? Duration{} : wait, &news, call);
   if (!reached.ok() && reached.status().code() == Code::kConflict) {
     // The primary does not know our revision: it is another history. Compare page by page.
-    Revision current;
+    Revision reached_now;
     TURSO_RETURN_IF_ERROR(WithWriteLock(PatienceOf(call), [&](WalFiles* files) {
       Result<WalIndexHeader> header = Header(files);
       if (!header.ok()) return header.status();
       Result<SidecarRecord> record = Stand(files, remote, call);
       if (!record.ok()) return record.status();
       Status repaired = OkStatus();
-      if (record->current == *since)
+      if (record->current == current)
         repaired = Repair(files, *header, false, &*record, remote, call);
-      current = record->current;
+      reached_now = record->current;
       return repaired;
     }));
-    return current;
+    return reached_now;
   }
   if (!reached.ok()) return reached.status().While("pulling from " + options_.url);
-  if (news.base().has_value()) since = *news.base();
-  if (news.base().has_value() && *reached == *since) {
+  if (news.base().has_value()) current = since = *news.base();
+  if (news.base().has_value() && *reached == since) {
     // Our own commit is not ours yet if its answer was lost or its process died, and never if a
     // copy of this replica has our identity.
     Result<SidecarRecord> record = sidecar_->Read();
@@ -187,11 +189,11 @@ Result<Revision> ReplicaImpl::PullAndApply(Remote* remote, Duration wait, const 
     if (!coming && !(record->current == *reached))
       return Status(Code::kBusy, path_ + ": the replica is not where its primary takes it to be");
   }
-  if (!(*reached == *since)) {
-    TURSO_RETURN_IF_ERROR(ApplyPulled(&news.pages(), *since, *reached, PatienceOf(call)));
+  if (provisional || !(*reached == since)) {
+    TURSO_RETURN_IF_ERROR(ApplyPulled(&news.pages(), current, *reached, PatienceOf(call)));
   }
   // Nothing new by the end of the wait: the primary had nothing newer until then.
-  const bool waited = *reached == *since && Instant::Now() - asked >= wait;
+  const bool waited = *reached == since && !provisional && Instant::Now() - asked >= wait;
   NoteCurrent(waited ? asked + wait : asked);
   return reached;
 }

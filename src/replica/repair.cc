@@ -135,8 +135,12 @@ Status ReplicaImpl::Verify(WalFiles* files, const WalIndexHeader& found, const D
   if (!digest.ok()) return digest.status().While("verifying " + path_);
   if (!print) return Status(Code::kIo, path_ + ": the file is not there any more");
 
-  const bool is_recorded = !record->current.empty() && *digest == record->content_digest;
-  const bool is_announced = !doubt.announced.empty() && *digest == doubt.announced_digest;
+  // Pages that are not the primary's are not told by their digest: what they are to be replaced
+  // from may be gone.
+  const bool exact = caller_->TakesPages();
+  const bool is_recorded =
+      !record->current.empty() && !record->provisional() && *digest == record->content_digest;
+  const bool is_announced = exact && !doubt.announced.empty() && *digest == doubt.announced_digest;
   record->content_digest = *digest;
   if (is_announced && !is_recorded) record->current = doubt.announced;
   if (is_recorded || is_announced) {

@@ -64,6 +64,8 @@ class ReplicaHost {
   virtual Result<bool> IsUnused() = 0;
   // Lets stock SQLite bring it back into WAL mode.
   virtual Status EnterWalMode() = 0;
+  // For a primary that takes rows and schema in the place of pages. Used by whoever holds WRITE.
+  virtual ScratchMaker* scratch() = 0;
 };
 
 class Replica : public WriteGate {

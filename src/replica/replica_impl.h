@@ -1,6 +1,7 @@
 // The one Replica there is, in parts: replica.cc (opening, asking), standing.cc (which revision the
-// files show, and what to do when that is not known), write.cc (a write transaction), pull.cc
-// (pages from the primary), asking.cc (what is asked with a deadline), lease.cc.
+// files show), repair.cc (what to do when that is not known), write.cc (a write transaction),
+// pull.cc (pages from the primary), converging.cc (the primary's in the place of ours), asking.cc
+// (what is asked with a deadline), lease.cc.
 //
 // Locks, in the order in which they are taken:
 //   WRITE of the wal-index   the sidecar's record and the log may change only under it; it belongs
@@ -20,6 +21,7 @@
 #include <mutex>
 #include <thread>
 
+#include "src/format/page_reader.h"
 #include "src/replica/content.h"
 #include "src/replica/identity.h"
 #include "src/replica/replica.h"
@@ -74,6 +76,17 @@ class Turn {
   bool taken_ = false;
 };
 
+// The database as it was when a transaction began to write. WRITE held.
+class BasePages : public PageReader {
+ public:
+  BasePages(WalFiles* files, const WalIndexHeader& header) : files_(files), header_(header) {}
+  Status Read(PageNo page, MutableByteView out) override;
+
+ private:
+  WalFiles* files_;
+  const WalIndexHeader header_;
+};
+
 class ReplicaImpl : public Replica {
  public:
   ReplicaImpl(std::string path, Options options, std::unique_ptr<Sidecar> sidecar,
@@ -102,6 +115,7 @@ class ReplicaImpl : public Replica {
   Status Commit(WalFiles* files, const PageSet& pages, const FramePlan& frames,
                 const Interrupted& interrupted) override;
   void Leave(WalFiles* files) override;
+  Status MayCheckpoint() override;
   Status BeforeRestart(WalFiles* files) override;
   Status BeforeCheckpoint() override;
   void AfterCheckpoint() override;
@@ -171,6 +185,14 @@ class ReplicaImpl : public Replica {
                              const SidecarRecord& record);
   Status SetAside(WalFiles* files, const WalIndexHeader& header, uint64_t digest);
 
+  void NotePublished(const WalIndexHeader& header, const Revision& revision, SidecarRecord* record);
+  Status Provisional() const;
+
+  // converging.cc
+  Result<uint32_t> SizeAt(WalFiles* files, FrameNo frame, uint32_t page_size);
+  Status AddPreImages(WalFiles* files, PageSet* pages, SidecarRecord* record);
+  Status WaitForCheckpoint(WalFiles* files);
+
   // pull.cc
   void Follow();
   Duration FollowOnce(Remote* remote);
@@ -184,7 +206,11 @@ class ReplicaImpl : public Replica {
   // Holds WRITE through apply_files_ for `body`; kBusy at the deadline.
   Status WithWriteLock(Duration patience, const std::function<Status(WalFiles*)>& body);
   Result<WalIndexHeader> OwnHeader();
-  Result<Revision> KnownRevision(Remote* remote, const Call& call);
+  struct Stance {
+    Revision current;
+    Revision origin;  // Where to pull from.
+  };
+  Result<Stance> KnownStance(Remote* remote, const Call& call);
   void CheckpointIfLong();
 
   // asking.cc
@@ -201,7 +227,8 @@ class ReplicaImpl : public Replica {
   // write.cc
   Status CatchUp(WalFiles* files, HasRead has_read, Write* write, const Interrupted& interrupted);
   Status CatchUpOtherwise(WalFiles* files, const Status& why, Write* write, const Call& call);
-  Status Send(const PageSet& pages, Write* write, uint64_t number, const Interrupted& interrupted);
+  Status Send(WalFiles* files, const PageSet& pages, Write* write, uint64_t number,
+              const Interrupted& interrupted);
   Status SettleSent(Write* write, Instant deadline, const Status& why,
                     const Interrupted& interrupted);
 

@@ -21,6 +21,7 @@
 //     64 intent: salts, 8; base frame u32; last frame u32
 //     80 intent: hash of the page set u64
 //     96 digest of the content u64; with the intent u64
+//    112 converged: salts, 8; frame u32; at 1728 its revision, 64
 //
 // Integers in header and slots are big-endian. Never a token.
 //   (S1) A slot is written only by whoever holds the WRITE lock of the database's wal-index (or
@@ -84,9 +85,20 @@ struct SidecarRecord {
   // The database file alone has `current` as well: the log may be restarted, and then has no
   // frames.
   bool current_in_database = false;
+  // Not empty while the files show the pages of a commit of ours where the primary has its own for
+  // the same content: the last revision that was the primary's page for page. Frames up to
+  // `converged_frame` and the database file are that revision, and stay until the primary's pages
+  // are here.
+  Revision converged;
+  Salts converged_salts{};
+  FrameNo converged_frame;
   bool outdated = false;  // The primary's pages have another size: to be made anew when opened.
   uint64_t content_digest = 0;  // Of `current`: src/replica/content.h
   Intent intent;
+
+  bool provisional() const { return !converged.empty(); }
+  // Where pages are pulled from.
+  const Revision& origin() const { return provisional() ? converged : current; }
 };
 
 // Pure: the bytes of one slot (4096), and back. kCorrupt if the checksum or a length is wrong.

@@ -24,6 +24,7 @@ constexpr size_t kIntentHash = 80;
 constexpr size_t kIntentCommitNumber = 88;
 constexpr size_t kContentDigest = 96;
 constexpr size_t kIntentContentDigest = 104;
+constexpr size_t kConvergedAt = 112;
 constexpr size_t kDurable = 128;
 constexpr size_t kCurrent = 192;
 constexpr size_t kIntentTarget = 256;
@@ -32,6 +33,7 @@ constexpr size_t kProtocol = 384;
 constexpr size_t kDatabaseId = 448;
 constexpr size_t kUrl = 640;
 constexpr size_t kTextsEnd = 1728;
+constexpr size_t kConverged = 1728;
 
 constexpr uint8_t kCurrentInDatabase = 1;
 constexpr uint8_t kOutdated = 2;
@@ -97,6 +99,9 @@ Bytes EncodeSlot(const SidecarRecord& record) {
   StoreBig64(slot + kContentDigest, record.content_digest);
   StoreBig64(slot + kIntentContentDigest, record.intent.content_digest);
 
+  std::memcpy(slot + kConvergedAt, record.converged_salts.data(), record.converged_salts.size());
+  StoreBig32(slot + kConvergedAt + 8, record.converged_frame.value);
+  StoreRevision(slot, kConverged, record.converged);
   StoreRevision(slot, kDurable, record.durable);
   StoreRevision(slot, kCurrent, record.current);
   StoreRevision(slot, kIntentTarget, record.intent.target);
@@ -139,15 +144,21 @@ Result<SidecarRecord> DecodeSlot(ByteView slot) {
   record.content_digest = LoadBig64(p + kContentDigest);
   record.intent.content_digest = LoadBig64(p + kIntentContentDigest);
 
+  std::memcpy(record.converged_salts.data(), p + kConvergedAt, record.converged_salts.size());
+  record.converged_frame.value = LoadBig32(p + kConvergedAt + 8);
+
   auto durable = LoadRevision(slot, kDurable);
   auto current = LoadRevision(slot, kCurrent);
   auto target = LoadRevision(slot, kIntentTarget);
   auto base = LoadRevision(slot, kIntentBase);
-  if (!durable || !current || !target || !base) return Damaged("a revision is malformed");
+  auto converged = LoadRevision(slot, kConverged);
+  if (!durable || !current || !target || !base || !converged)
+    return Damaged("a revision is malformed");
   record.durable = *durable;
   record.current = *current;
   record.intent.target = *target;
   record.intent.base = *base;
+  record.converged = *converged;
 
   auto protocol = LoadText(slot, kProtocol, kDatabaseId, kProtocolMax);
   auto database_id = LoadText(slot, kDatabaseId, kUrl, kDatabaseIdMax);

@@ -58,6 +58,23 @@ Result<bool> ReplicaImpl::Explains(WalFiles* files, const WalIndexHeader& header
   return pages->Hash() == intent.page_set_hash;
 }
 
+// The frames that the intent announced are in the log.
+void ReplicaImpl::NotePublished(const WalIndexHeader& header, const Revision& revision,
+                                SidecarRecord* record) {
+  const Intent& intent = record->intent;
+  record->current = revision;
+  record->content_digest = intent.content_digest;
+  record->current_position = header.position();
+  record->current_in_database = false;
+  if (intent.kind == IntentKind::kPull) {
+    record->converged = Revision{};
+  } else if (!caller_->TakesPages() && !record->provisional()) {
+    record->converged = intent.base;
+    record->converged_salts = intent.frames.salts;
+    record->converged_frame = intent.frames.base;
+  }
+}
+
 Result<bool> ReplicaImpl::KnownAlone(WalFiles* files, const WalIndexHeader& header,
                                      SidecarRecord* record) {
   const bool as_recorded = IsAsRecorded(*record, header.position());
@@ -66,10 +83,7 @@ Result<bool> ReplicaImpl::KnownAlone(WalFiles* files, const WalIndexHeader& head
   Result<bool> explained = Explains(files, header, *record);
   if (!explained.ok()) return explained.status();
   if (*explained) {
-    record->current = record->intent.target;
-    record->content_digest = record->intent.content_digest;
-    record->current_position = header.position();
-    record->current_in_database = false;
+    NotePublished(header, record->intent.target, record);
   } else if (!as_recorded) {
     return false;
   }
@@ -148,12 +162,7 @@ Result<Revision> ReplicaImpl::SettleIntent(SidecarRecord* record, bool frames_pr
   const bool committed = answer->outcome == SettleOutcome::kCommitted;
   // The header of a commit is written only after the primary's yes; frames that stand for a refused
   // one are a riddle that the comparison with the primary solves.
-  if (committed && frames_present) {
-    record->current = answer->revision;
-    record->content_digest = record->intent.content_digest;
-    record->current_position = header.position();
-    record->current_in_database = false;
-  }
+  if (committed && frames_present) NotePublished(header, answer->revision, record);
   Log(LogLevel::kWarning,
       path_ + ": a commit whose outcome was unknown " +
           (committed ? "is at the primary" : "was refused and will never be at the primary"));
@@ -178,6 +187,7 @@ Status ReplicaImpl::TakeNewIdentity(SidecarRecord* record, const std::string& wh
 
 // (R2) What `current` names is in the database file and synced, before the log that has it may go.
 Status ReplicaImpl::Promote(WalFiles* files, SidecarRecord* record) {
+  if (record->provisional()) return Provisional();
   // The log too: were it on the disk only in part, the older pages in that part would hide those of
   // the database file after a recovery.
   TURSO_RETURN_IF_ERROR(files->SyncWal());
@@ -203,6 +213,21 @@ Status ReplicaImpl::BeforeRestart(WalFiles* files) {
   TURSO_RETURN_IF_ERROR(Promote(files, &**record));
   write_.record = **record;
   return OkStatus();
+}
+
+Status ReplicaImpl::Provisional() const {
+  return Status(Code::kBusy, path_ + ": the primary's pages of a commit are not here yet");
+}
+
+// A checkpoint writes over the database file, which with the first frames of the log is the state
+// that a commit of ours is to be replaced from.
+Status ReplicaImpl::MayCheckpoint() {
+  if (caller_->TakesPages()) return OkStatus();
+  Result<SidecarRecord> record = sidecar_->Read();
+  if (!record.ok()) return record.status();
+  const IntentKind kind = record->intent.kind;
+  const bool commits = kind == IntentKind::kCommit || kind == IntentKind::kCommitted;
+  return record->provisional() || commits ? Provisional() : OkStatus();
 }
 
 Status ReplicaImpl::Outdated() const {
@@ -246,10 +271,7 @@ Status ReplicaImpl::ApplyPages(WalFiles* files, PageSet* pages, const Revision& 
   };
   Result<WalIndexHeader> header = Apply(files, *pages, options);
   if (!header.ok()) return header.status().While("applying pages to " + path_);
-  record->current = target;
-  record->content_digest = *digest;
-  record->current_position = header->position();
-  record->current_in_database = false;
+  NotePublished(*header, target, record);
   record->intent = Intent{};
   TURSO_RETURN_IF_ERROR(sidecar_->Write(record, turso::Sync::kNo));
   sidecar_->shared().last_sync.store(Instant::Now().nanoseconds);
@@ -271,7 +293,11 @@ Status ReplicaImpl::Rename(const WalIndexHeader& header, const Revision& target,
 
 Status ReplicaImpl::Advance(WalFiles* files, PageSet* pages, const Revision& target,
                             SidecarRecord* record) {
-  if (target == record->current) return OkStatus();
+  if (record->provisional()) {
+    TURSO_RETURN_IF_ERROR(AddPreImages(files, pages, record));
+  } else if (target == record->current) {
+    return OkStatus();
+  }
   if (!pages->empty()) return ApplyPages(files, pages, target, record);
   Result<WalIndexHeader> header = Header(files);
   if (!header.ok()) return header.status();

@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "src/base/log.h"
+#include "src/replica/content.h"
 #include "src/replica/replica_impl.h"
 
 namespace turso {
@@ -42,12 +43,14 @@ Status ReplicaImpl::CatchUp(WalFiles* files, HasRead has_read, Write* write,
   if (!record.ok()) return record.status();
   write->record = *std::move(record);
   SetIdentity(write->record.replica_id);  // Another process may have taken a new one.
-  if (TakeIdleLease(&write->fence)) return OkStatus();
+  // On pages that are not the primary's nothing is built: they are brought first.
+  if (!write->record.provisional() && TakeIdleLease(&write->fence)) return OkStatus();
 
   const bool has_background = options_.sync != SyncMode::kOff;
   PageCollector news(has_background ? std::optional(Instant::Now() + kCatchUpMax) : std::nullopt);
   const Instant asked = Instant::Now();
-  LeaseRequest request{write->record.replica_id, write->record.current};
+  const SidecarRecord& standing = write->record;
+  LeaseRequest request{standing.replica_id, standing.origin()};
   if (has_read == HasRead::kYes) request.hold = kHoldAfterReading;
   Result<LeaseAnswer> lease = caller_->AcquireLease(request, &news, call);
   if (!lease.ok())
@@ -55,13 +58,13 @@ Status ReplicaImpl::CatchUp(WalFiles* files, HasRead has_read, Write* write,
   NoteReached();
   HoldLease(*lease, asked);
   write->fence = lease->fence;
-  if (lease->revision == write->record.current) {
+  if (lease->revision == standing.current) {
     NoteCurrent(asked);
     return OkStatus();
   }
   Revision reached = lease->revision;
-  if (!lease->pages_sent) {
-    Result<Revision> pulled = caller_->Pull(write->record.current, Duration{}, &news, call);
+  if (!lease->pages_sent && !(reached == standing.origin())) {
+    Result<Revision> pulled = caller_->Pull(standing.origin(), Duration{}, &news, call);
     if (!pulled.ok()) return CatchUpOtherwise(files, pulled.status(), write, call);
     reached = *pulled;
   }
@@ -105,7 +108,8 @@ Status ReplicaImpl::Commit(WalFiles* files, const PageSet& pages, const FramePla
   TURSO_RETURN_IF_ERROR(sidecar_->Write(&record, turso::Sync::kYes));  // (S4)
 
   write.frames = frames;
-  Status sent = Send(pages, &write, number, interrupted);
+  Status sent = caller_->TakesPages() ? OkStatus() : WaitForCheckpoint(files);
+  if (sent.ok()) sent = Send(files, pages, &write, number, interrupted);
   if (sent.ok()) {
     record.intent.kind = IntentKind::kCommitted;
     sidecar_->Remember(WalPosition{frames.salts, frames.last.value, {}}, record.intent.target);
@@ -134,11 +138,21 @@ Status ReplicaImpl::Commit(WalFiles* files, const PageSet& pages, const FramePla
   return sent;
 }
 
-Status ReplicaImpl::Send(const PageSet& pages, Write* write, uint64_t number,
+Status ReplicaImpl::Send(WalFiles* files, const PageSet& pages, Write* write, uint64_t number,
                          const Interrupted& interrupted) {
   const SidecarRecord& record = write->record;
   const Instant deadline = Instant::Now() + options_.timeout;
-  Transaction transaction{{record.replica_id, number}, record.current, write->fence, &pages};
+  Result<WalIndexHeader> header = Header(files);
+  if (header.ok()) header = WholeHeader(files, *header, record.page_size);
+  if (!header.ok()) return header.status();
+  BasePages before(files, *header);
+  const Transaction transaction{{record.replica_id, number},
+                                record.current,
+                                write->fence,
+                                &pages,
+                                &before,
+                                header->db_size,
+                                host_->scratch()};
   std::lock_guard lock(caller_mutex_);
   const Instant asked = Instant::Now();
   Result<CommitAnswer> answer = caller_->Commit(transaction, CallWith(interrupted));
@@ -212,10 +226,7 @@ void ReplicaImpl::Leave(WalFiles* files) {
                 header->frames == write.frames.last.value;
     if (published) {
       SidecarRecord& record = write.record;
-      record.current = record.intent.target;
-      record.content_digest = record.intent.content_digest;
-      record.current_position = header->position();
-      record.current_in_database = false;
+      NotePublished(*header, record.intent.target, &record);
       record.intent = Intent{};
       if (Status noted = sidecar_->Write(&record, turso::Sync::kNo); !noted.ok()) Note(noted);
     } else {
@@ -233,6 +244,7 @@ void ReplicaImpl::Leave(WalFiles* files) {
   std::lock_guard lock(mutex_);
   writing_ = false;
   if (published) counters_.commits++;
+  pull_wanted_ = pull_wanted_ || write.record.provisional();
   changed_.notify_all();
 }
 

@@ -50,6 +50,8 @@ class WriteGate {
   // The log is about to be restarted, by a writer or a checkpointer that holds WRITE and
   // READ1..READ4.
   virtual Status BeforeRestart(WalFiles* files) = 0;
+  // CHECKPOINT was taken for a checkpoint, which a failure keeps from beginning.
+  virtual Status MayCheckpoint() { return OkStatus(); }
   // A checkpoint is about to write to the database file, for the first time, which a failure keeps
   // it from; and has ended. CHECKPOINT is held.
   virtual Status BeforeCheckpoint() { return OkStatus(); }

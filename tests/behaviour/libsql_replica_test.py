@@ -1,10 +1,10 @@
-"""A read-only replica of a libSQL server: it has the server's pages, and follows them."""
+"""A replica of a libSQL server that is not written to: it has the server's pages, and follows them."""
 
 import sqlite3
 import unittest
 
 import libsql_server
-from harness import BehaviourTest, content, last_error, main, wait_until
+from harness import BehaviourTest, content, main, wait_until
 
 FILL = (
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) "
@@ -92,22 +92,6 @@ class ReplicaOfLibsql:
         self.assertEqual(reader.execute("SELECT * FROM t").fetchall(), [(1,)])
         reader.execute("COMMIT")
         self.assertEqual(reader.execute("SELECT * FROM t").fetchall(), [(1, "new")])
-
-    def test_a_write_is_refused_with_a_reason_and_leaves_the_reader_alone(self):
-        server = self.server()
-        server.sql("CREATE TABLE t(a)", "INSERT INTO t VALUES(1)")
-        db = self.follower(server)
-        self.assert_code(
-            self.fails(db.execute, "INSERT INTO t VALUES(2)"), sqlite3.SQLITE_READONLY
-        )
-        self.assert_explained([last_error(db)], "read-only", server.url())
-        db.execute("BEGIN")
-        db.execute("SELECT * FROM t").fetchall()
-        self.assert_code(self.fails(db.execute, "DELETE FROM t"), sqlite3.SQLITE_READONLY)
-        self.assertTrue(db.in_transaction)
-        self.assertEqual(db.execute("SELECT * FROM t").fetchall(), [(1,)])
-        db.execute("COMMIT")
-        self.assertEqual(server.sql("SELECT count(*) FROM t"), [(1,)])
 
     def test_a_server_that_was_stopped_and_started_is_followed_on(self):
         server = self.server()

@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 import urllib.request
 
 import harness
@@ -52,7 +53,17 @@ class Server:
             return json.load(answer)
 
     def sql(self, *statements):
-        """Each statement by itself, on one connection; the rows of the last."""
+        """Each statement by itself, on one connection; the rows of the last. Waits for the slot to write."""
+        deadline = time.monotonic() + harness.START_SECONDS
+        while True:
+            try:
+                return self._sql(*statements)
+            except HranaError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.01)
+
+    def _sql(self, *statements):
         requests = [{"type": "execute", "stmt": {"sql": s}} for s in statements]
         answer = self.post(
             "/v2/pipeline", {"baton": None, "requests": [*requests, {"type": "close"}]}
@@ -131,6 +142,13 @@ class FakeServer(Server):
 
     def damage(self, what, calls=1):
         self.post("/fake/damage", {"what": what, "calls": calls})
+
+    def fault(self, what):
+        self.post("/fake/fault", {"what": what})
+
+    def steal(self):
+        """Takes the slot from whoever has it, as sqld does after five seconds for another writer."""
+        self.post("/fake/steal", {})
 
     def calls(self):
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -10,11 +10,14 @@ It prints "listening on http://127.0.0.1:PORT". What sqld does by itself now and
     POST /fake/ready       it is
     POST /fake/forget      sessions end, as when the process was started anew
     POST /fake/new-log     and so does the log: another id, and the content in one transaction
+    POST /fake/steal       who has the slot to write loses it, as at sqld after five seconds
+    POST /fake/fault       {"what": "lost-request" or "lost-answer"}: of the next write
     POST /fake/damage      {"what": ..., "calls": n}: the next n answers with frames are spoiled; see Damage
     GET  /fake/requests    how often which path was asked for
 """
 
 import argparse
+import contextlib
 import http.server
 import json
 import pathlib
@@ -23,11 +26,13 @@ import sqlite3
 import struct
 import sys
 import threading
+import time
 import urllib.parse
 import uuid
 
 PAGE = 4096
 BATCH = 1024
+SLOT_SECONDS = 2  # Five at sqld.
 MASK = (1 << 64) - 1
 TYPES = (
     "application/grpc-web",
@@ -70,9 +75,9 @@ def field(number, value):
     return varint(number << 3 | 2) + varint(len(value)) + value
 
 
-def numbers(message):
-    """The fields of a message that has nothing but numbers."""
-    found, at = {}, 0
+def fields(message):
+    """(number, value) of each: a number, or bytes."""
+    found, at = [], 0
 
     def take():
         nonlocal at
@@ -87,8 +92,17 @@ def numbers(message):
 
     while at < len(message):
         key = take()
-        found[key >> 3] = take()
+        if key & 7 == 0:
+            value = take()
+        else:
+            size = take() if key & 7 == 2 else 8
+            value, at = message[at : at + size], at + size
+        found.append((key >> 3, value))
     return found
+
+
+def numbers(message):
+    return dict(fields(message))
 
 
 class Log:
@@ -112,7 +126,7 @@ class Log:
         self.lock = threading.RLock()
 
     def open(self):
-        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=5)
+        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0)
         db.execute("PRAGMA journal_mode=wal").fetchall()
         db.execute("PRAGMA wal_autocheckpoint=0").fetchall()
         return db
@@ -188,6 +202,8 @@ class Damage:
 class Stream:
     def __init__(self, log):
         self.db = log.open()
+        self.db.execute("PRAGMA foreign_keys=ON")  # As sqld has it.
+        self.stolen = False
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -232,6 +248,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return self.replication(self.path.rsplit("/", 1)[1], body)
             if self.path in ("/v2/pipeline", "/v3/pipeline"):
                 return self.pipeline(json.loads(body))
+            if self.path == "/v3-protobuf/pipeline":
+                return self.protobuf_pipeline(fields(body))
         return self.answer(404, "text/plain", b"")
 
     def is_authorized(self):
@@ -251,6 +269,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             log.session = uuid.uuid4()
         elif what == "new-log":
             self.server.new_log()
+        elif what == "steal":
+            self.steal()
+        elif what == "fault":
+            self.server.faults.append(wanted["what"])
         elif what == "damage":
             self.server.damage = [getattr(Damage, wanted["what"])] * wanted.get("calls", 1)
         else:
@@ -363,6 +385,145 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return self.answer_json({"baton": baton, "base_url": None, "results": results})
 
 
+    # --- Hrana, as Protocol Buffers: libsql-hrana/src/proto.rs
+
+    def protobuf_pipeline(self, body):
+        if not self.is_authorized():
+            return self.answer_json({"error": "Unauthorized: `The JWT is invalid`"}, 401)
+        has_batch = any(n == 2 and fields(r)[0][0] == 3 for n, r in body)
+        if has_batch and self.take_fault("lost-request"):
+            return self.drop()
+        baton = next((v.decode() for n, v in body if n == 1), None)
+        if baton is None:
+            stream = Stream(self.server.log)
+        else:
+            stream = self.server.streams.pop(baton, None)
+            if stream is None:
+                return self.answer(400, "text/plain", b"Received an invalid baton")
+        results, closed = b"", False
+        for number, request in body:
+            if number != 2:
+                continue
+            ((kind, what),) = fields(request)
+            if kind == 1:
+                closed, response = True, field(1, b"")
+            elif kind == 2:
+                done = self.run(stream, fields(what)[0][1])
+                if done[1]:
+                    results += field(3, field(2, done[1]))
+                    continue
+                response = field(2, field(1, done[0]))
+            elif kind == 3:
+                response = field(3, field(1, self.batch(stream, fields(fields(what)[0][1]))))
+            else:
+                return self.answer(400, "text/plain", b"unknown request")
+            results += field(3, field(1, response))
+        answer = results
+        if closed:
+            stream.db.close()
+        else:
+            baton = str(uuid.uuid4())
+            self.server.streams[baton] = stream
+            answer = field(1, baton) + answer
+        self.server.log.read()
+        if has_batch and closed and self.take_fault("lost-answer"):
+            return self.drop()
+        return self.answer(200, "application/x-protobuf", answer)
+
+    def take_fault(self, what):
+        return what in self.server.faults and not self.server.faults.remove(what)
+
+    def drop(self):
+        self.close_connection = True
+        self.connection.shutdown(2)
+
+    def run(self, stream, statement):
+        """(the result, the error), one of them empty."""
+        sql, arguments = "", []
+        for number, value in fields(statement):
+            if number == 1:
+                sql = value.decode()
+            elif number == 3:
+                arguments.append(from_protobuf(fields(value)[0]))
+        if stream.stolen:
+            return b"", field(1, "Transaction timed out") + field(2, "TRANSACTION_TIMEOUT")
+        try:
+            if sql == "BEGIN IMMEDIATE":
+                self.steal_from_the_slow()
+            cursor = stream.db.execute(sql, arguments)
+            rows = b"".join(
+                field(2, b"".join(field(1, to_protobuf(v)) for v in row)) for row in cursor
+            )
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            code = getattr(error, "sqlite_errorname", "SQLITE_UNKNOWN")
+            return b"", field(1, f"SQLite error: {error}") + field(2, code)
+        if sql == "BEGIN IMMEDIATE":
+            self.server.holder = stream
+            stream.since = time.monotonic()
+        self.server.log.read()
+        end = self.server.log.end
+        return rows + (field(5, end - 1) if end else b""), b""
+
+    def steal_from_the_slow(self):
+        holder = self.server.holder
+        if holder is not None and time.monotonic() - holder.since > SLOT_SECONDS:
+            self.steal()
+
+    def steal(self):
+        holder = self.server.holder
+        with contextlib.suppress(sqlite3.ProgrammingError):  # It is closed.
+            holder.stolen = holder.db.in_transaction
+            if holder.stolen:
+                holder.db.execute("ROLLBACK")
+
+    def batch(self, stream, steps):
+        results, done = b"", set()
+        for index, (_number, step) in enumerate(steps):
+            parts = dict(fields(step))
+            if 1 in parts and not holds(fields(parts[1])[0], done, stream.db):
+                continue
+            result, error = self.run(stream, parts[2])
+            entry = field(1, index) if index else b""
+            if error:
+                results += field(2, entry + field(2, error))
+            else:
+                done.add(index)
+                results += field(1, entry + field(2, result))
+        stream.stolen = False
+        return results
+
+
+def holds(condition, done, db):
+    kind, value = condition
+    if kind == 1:
+        return value in done
+    if kind == 3:
+        return not holds(fields(value)[0], done, db)
+    if kind == 4:
+        return all(holds(fields(c)[0], done, db) for n, c in fields(value) if n == 1)
+    assert kind == 6, condition
+    return not db.in_transaction
+
+
+def from_protobuf(value):
+    kind, what = value
+    if kind == 2:
+        return what >> 1 ^ -(what & 1)
+    if kind == 3:
+        return struct.unpack("<d", what)[0]
+    return {1: None, 4: what.decode() if kind == 4 else None, 5: what}[kind]
+
+
+def to_protobuf(value):
+    if value is None:
+        return field(1, b"")
+    if isinstance(value, int):
+        return field(2, value * 2 if value >= 0 else -value * 2 - 1)
+    if isinstance(value, float):
+        return varint(3 << 3 | 1) + struct.pack("<d", value)
+    return field(5 if isinstance(value, bytes) else 4, value)
+
+
 def execute(db, statement):
     arguments = [from_json(a) for a in statement.get("args", [])]
     cursor = db.execute(statement["sql"], arguments)
@@ -394,7 +555,8 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(address, Handler)
         self.token = token
         self.turn = threading.Lock()
-        self.requests, self.streams, self.damage = {}, {}, []
+        self.requests, self.streams, self.damage, self.faults = {}, {}, [], []
+        self.holder = None  # The stream that began to write last.
         self.path = pathlib.Path(data) / "data"
         self.path.touch()
         self.log = Log(self.path)

@@ -1,0 +1,306 @@
+// The half of LibsqlRemote that writes.
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "src/changes/changes.h"
+#include "src/changes/statements.h"
+#include "src/format/page_reader.h"
+#include "src/remote/libsql_remote.h"
+#include "src/remote/slots.h"
+
+namespace turso {
+
+namespace {
+
+constexpr const char* kTable = "_turso_vfs";
+constexpr const char* kCreateTable =
+    "CREATE TABLE IF NOT EXISTS _turso_vfs(replica BLOB PRIMARY KEY, number BLOB NOT NULL, "
+    "refused INTEGER NOT NULL) WITHOUT ROWID";
+// Less than what the engine renews a lease at: the slot is given up soon.
+constexpr Duration kSlotLifetime = milliseconds(1500);
+// Of one that was given up: nothing is left to be renewed.
+constexpr Duration kGivenUpLifetime = seconds(30);
+// Of one exchange: its answer has a few bytes for each step, and must stay under 10 MB.
+constexpr size_t kStepsMax = 5000;
+constexpr size_t kStatementBytesMax = 8u << 20;
+
+Value Blob(const std::array<uint8_t, 16>& replica) { return Value::Blob(replica); }
+
+Value NumberBlob(uint64_t number) {
+  uint8_t raw[8];
+  StoreBig64(raw, number);  // So that they compare as the numbers do.
+  return Value::Blob(raw);
+}
+
+// Fails unless `condition`, which is never NULL, is true.
+Statement Guard(const std::string& condition, std::vector<Value> arguments) {
+  return {"SELECT abs(-9223372036854775807 - (NOT (" + condition + ")))", std::move(arguments)};
+}
+
+// Keeps the number, and fails if it is not above the last one. (LR4)
+void AddRow(const CommitId& id, bool refused, std::vector<Statement>* body) {
+  body->push_back(
+      {"INSERT INTO _turso_vfs(replica, number, refused) VALUES(?, ?, ?) ON CONFLICT(replica) DO "
+       "UPDATE SET number = excluded.number, refused = excluded.refused WHERE number < "
+       "excluded.number",
+       {Blob(id.replica), NumberBlob(id.number), Value::Integer(refused ? 1 : 0)}});
+  body->push_back(
+      Guard("EXISTS (SELECT 1 FROM _turso_vfs WHERE replica = ? AND number = ? AND "
+            "refused = ?)",
+            {Blob(id.replica), NumberBlob(id.number), Value::Integer(refused ? 1 : 0)}));
+}
+
+bool HasTable(const std::vector<SchemaRow>& rows) {
+  return std::any_of(rows.begin(), rows.end(), [](const SchemaRow& row) {
+    return row.type == "table" && row.name == kTable;
+  });
+}
+
+// Takes pages and wants none.
+class NoNews : public PageSink {
+ public:
+  Status Size(uint32_t, uint32_t) override { return OkStatus(); }
+  Status Page(PageNo, ByteView) override { return OkStatus(); }
+};
+
+size_t BytesOf(const Statement& statement) {
+  size_t bytes = statement.sql.size();
+  for (const Value& value : statement.arguments) bytes += value.bytes.size() + 10;
+  return bytes;
+}
+
+// What the transaction is in statements; none if the content stays as it was.
+Result<std::vector<Statement>> StatementsOf(const Transaction& transaction) {
+  const PageSet& pages = *transaction.pages;
+  OverlaidPages after_pages(transaction.before, transaction.size_before, &pages);
+  Result<DatabaseState> before =
+      DatabaseState::Open(transaction.before, pages.page_size(), transaction.size_before);
+  if (!before.ok()) return before.status();
+  Result<DatabaseState> after =
+      DatabaseState::Open(&after_pages, pages.page_size(), pages.db_size());
+  if (!after.ok()) return after.status();
+  PageNumbers written;
+  for (const auto& [page, image] : pages) written.insert(page);
+  Result<Changes> changes = FindChanges(&*before, &*after, written, transaction.scratch);
+  if (!changes.ok()) return changes.status();
+  if (HasTable(changes->schema_before) && !HasTable(changes->schema_after)) {
+    return Status(Code::kReadOnly, std::string(kTable) +
+                                       " is what replicas settle their commits by: it stays as it "
+                                       "is");
+  }
+  PrimaryRules rules;
+  rules.closed_tables.emplace_back(kTable);
+  const CookieDemand cookie{before->header().schema_cookie, after->header().schema_cookie};
+  Result<Statements> statements = WriteStatements(*changes, rules, cookie);
+  if (!statements.ok()) return statements.status();
+  return std::move(statements->body);
+}
+
+}  // namespace
+
+// What the server says of a statement.
+Status LibsqlRemote::Refused(const HranaError& error) const {
+  const std::string text = address_.base + ": " + error.message + " (" + error.code + ")";
+  if (error.code == "SQLITE_BUSY" || error.code == "TRANSACTION_BUSY") {
+    return Status(Code::kBusy, text);
+  }
+  if (error.code == "TRANSACTION_TIMEOUT") return Status(Code::kConflict, text);
+  if (error.code == "SQLITE_FULL") return Status(Code::kFull, text);
+  if (error.code == "SQLITE_IOERR" || error.code == "SQLITE_INTERRUPT") {
+    return Status(Code::kUnavailable, text);
+  }
+  return Status(Code::kReadOnly, text + ": it does not take this transaction");
+}
+
+// Rolls back and closes, as far as the server can be reached.
+void LibsqlRemote::Abandon(HranaStream* stream, const Call& call) {
+  if (stream->baton.empty()) return;
+  Call brief = call;
+  brief.timeout = std::min<Duration>(call.timeout, seconds(2));
+  bool sent = false;
+  (void)hrana_.Ask(HranaRequest().Execute("ROLLBACK").Close(), stream, &sent, brief);
+  *stream = {};
+}
+
+Status LibsqlRemote::MakeTable(HranaStream* stream, const Call& call) {
+  bool sent = false;
+  HranaRequest request;
+  request.Execute(kCreateTable).Execute("COMMIT").Execute("BEGIN IMMEDIATE");
+  Result<std::vector<HranaResult>> results = hrana_.Ask(request, stream, &sent, call);
+  if (!results.ok()) return results.status();
+  for (const HranaResult& result : *results) {
+    if (result.error) return Refused(*result.error);
+  }
+  return OkStatus();
+}
+
+// A stream that has the server's slot. Its statements are never checked for foreign keys, nor do
+// these act: that happened here already.
+Result<HranaStream> LibsqlRemote::BeginSlot(const Call& call) {
+  HranaStream stream;
+  bool sent = false;
+  HranaRequest request;
+  request.Execute("PRAGMA foreign_keys=OFF")
+      .Execute("BEGIN IMMEDIATE")
+      .Execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = '_turso_vfs'");
+  Result<std::vector<HranaResult>> results = hrana_.Ask(request, &stream, &sent, call);
+  if (!results.ok()) return results.status();
+  Status status;
+  for (const HranaResult& result : *results) {
+    if (status.ok() && result.error) status = Refused(*result.error);
+  }
+  if (status.ok() && results->back().rows.empty()) status = MakeTable(&stream, call);
+  if (!status.ok()) {
+    Abandon(&stream, call);
+    return status;
+  }
+  return stream;
+}
+
+Result<LeaseAnswer> LibsqlRemote::AcquireLease(const LeaseRequest& request, PageSink* sink,
+                                               const Call& call) {
+  Result<HranaStream> stream = BeginSlot(call);
+  if (!stream.ok()) return stream.status();
+  LeaseAnswer lease;
+  lease.lifetime = kSlotLifetime;
+  NoNews nobody;
+  Result<Revision> now = Pull(request.base, Duration{}, sink != nullptr ? sink : &nobody, call);
+  if (now.ok()) {
+    lease.revision = *now;
+    lease.pages_sent = sink != nullptr && *now != request.base;
+  } else if (now.status().code() != Code::kConflict) {
+    Abandon(&*stream, call);
+    return now.status();
+  }
+  lease.fence = KeepSlot(*std::move(stream));
+  return lease;
+}
+
+// The application thinks: others may write meanwhile.
+Result<Duration> LibsqlRemote::RenewLease(const std::array<uint8_t, 16>&, uint64_t fence,
+                                          const Call& call) {
+  if (std::optional<HranaStream> stream = TakeSlot(fence)) Abandon(&*stream, call);
+  return Duration(kGivenUpLifetime);
+}
+
+Status LibsqlRemote::ReleaseLease(const std::array<uint8_t, 16>&, uint64_t fence,
+                                  const Call& call) {
+  if (std::optional<HranaStream> stream = TakeSlot(fence)) Abandon(&*stream, call);
+  return OkStatus();
+}
+
+// The slot of the lease, or a new one if the log still ends at `base`.
+Result<HranaStream> LibsqlRemote::SlotAt(const LogPlace& base, uint64_t fence, const Call& call) {
+  std::optional<HranaStream> held = TakeSlot(fence);
+  if (held) return *std::move(held);
+  Result<HranaStream> stream = BeginSlot(call);
+  if (!stream.ok()) return stream;
+  NoNews nobody;
+  Result<Revision> now = Pull(base.ToRevision(), Duration{}, &nobody, call);
+  if (now.ok() && *now == base.ToRevision()) return stream;
+  Abandon(&*stream, call);
+  if (!now.ok()) return now.status();
+  return Status(Code::kConflict, address_.base + ": somebody else has written meanwhile");
+}
+
+// (LR3)
+Result<CommitAnswer> LibsqlRemote::Send(const std::vector<Statement>& body, const LogPlace& base,
+                                        HranaStream* stream, const Call& call) {
+  LogPlace reached = base;
+  reached.provisional = true;
+  for (size_t begin = 0; begin < body.size();) {
+    size_t end = begin, bytes = 0;
+    while (end < body.size() && end - begin < kStepsMax && bytes < kStatementBytesMax) {
+      bytes += BytesOf(body[end++]);
+    }
+    const bool last = end == body.size();
+    HranaRequest request;
+    request.Batch(&body[begin], body.data() + end);
+    if (last) request.Execute("SELECT 1").Close();
+    bool sent = false;
+    Result<std::vector<HranaResult>> results = hrana_.Ask(request, stream, &sent, call);
+    if (!results.ok()) {
+      const Code code = results.status().code();
+      const bool acted = last && sent && code != Code::kReadOnly && code != Code::kDenied;
+      return acted ? Status(Code::kOutcomeUnknown, results.status().text()) : results.status();
+    }
+    const HranaResult& batch = results->front();
+    if (batch.steps_done != end - begin) {
+      Abandon(stream, call);
+      if (batch.error) return Refused(*batch.error);
+      return Status(Code::kConflict, address_.base + ": the server has ended the transaction");
+    }
+    if (last && results->at(1).last_frame) reached.next = *results->at(1).last_frame + 1;
+    begin = end;
+  }
+  return CommitAnswer{reached.ToRevision(), true};
+}
+
+Result<CommitAnswer> LibsqlRemote::Commit(const Transaction& transaction, const Call& call) {
+  const std::optional<LogPlace> base = LogPlace::Parse(transaction.base);
+  if (!base || base->provisional) {
+    return Status(Code::kConflict, address_.base + ": the base of the transaction is not its own");
+  }
+  Result<std::vector<Statement>> body = StatementsOf(transaction);
+  if (!body.ok()) return body.status();
+  if (body->empty()) {
+    // Pages moved, but no content: the server has nothing to do.
+    (void)ReleaseLease(transaction.id.replica, transaction.fence, call);
+    LogPlace same = *base;
+    same.provisional = true;
+    return CommitAnswer{same.ToRevision(), true};
+  }
+  std::vector<Statement> all;
+  AddRow(transaction.id, false, &all);
+  std::move(body->begin(), body->end(), std::back_inserter(all));
+  all.push_back({"COMMIT", {}});
+  Result<HranaStream> stream = SlotAt(*base, transaction.fence, call);
+  if (!stream.ok()) return stream.status();
+  return Send(all, *base, &*stream, call);
+}
+
+Result<SettleAnswer> LibsqlRemote::Settle(const CommitId& id, const Call& call) {
+  Result<HranaStream> stream = BeginSlot(call);
+  if (!stream.ok()) return stream.status();
+  const Statement find = {"SELECT number, refused FROM _turso_vfs WHERE replica = ?",
+                          {Blob(id.replica)}};
+  bool sent = false;
+  Result<std::vector<HranaResult>> found =
+      hrana_.Ask(HranaRequest().Execute(find), &*stream, &sent, call);
+  if (!found.ok()) return found.status();
+  const HranaResult& result = found->front();
+  if (result.error || !result.last_frame) {
+    Abandon(&*stream, call);
+    return result.error ? Refused(*result.error)
+                        : Status(Code::kUnavailable, address_.base + ": its log is empty");
+  }
+  const Value number = NumberBlob(id.number);
+  const bool has_row = !result.rows.empty() && result.rows[0].size() == 2 &&
+                       result.rows[0][0].bytes.size() == number.bytes.size();
+  if (has_row && result.rows[0][0].bytes >= number.bytes) {
+    Abandon(&*stream, call);
+    if (result.rows[0][0].bytes > number.bytes) return SettleAnswer{SettleOutcome::kUnknown, {}};
+    if (result.rows[0][1].integer != 0) return SettleAnswer{SettleOutcome::kRefused, {}};
+    if (!hello_) TURSO_RETURN_IF_ERROR(Hello(call));
+    LogPlace place;
+    place.log = hello_->log;
+    place.next = *result.last_frame + 1;
+    place.provisional = true;
+    return SettleAnswer{SettleOutcome::kCommitted, place.ToRevision()};
+  }
+  std::vector<Statement> refusal;
+  AddRow(id, true, &refusal);
+  refusal.push_back({"COMMIT", {}});
+  HranaRequest request;
+  request.Batch(refusal.data(), refusal.data() + refusal.size()).Close();
+  found = hrana_.Ask(request, &*stream, &sent, call);
+  if (!found.ok()) return Status(Code::kUnavailable, found.status().text());
+  if (found->front().steps_done != refusal.size()) {
+    return Status(Code::kUnavailable, address_.base + ": the refusal of a commit was not taken");
+  }
+  return SettleAnswer{SettleOutcome::kRefused, {}};
+}
+
+}  // namespace turso

@@ -1,0 +1,21 @@
+// The write slots of libSQL servers that this process holds between the beginning of a transaction
+// and its commit, by their fence. A slot is a Hrana stream in a transaction that has written
+// nothing; it can be used by any thread, one at a time: who takes it has it alone.
+
+#ifndef TURSO_SRC_REMOTE_SLOTS_H_
+#define TURSO_SRC_REMOTE_SLOTS_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "src/remote/hrana_client.h"
+
+namespace turso {
+
+// The fence under which it is found again: random, so that another process's is not taken for it.
+uint64_t KeepSlot(HranaStream stream);
+std::optional<HranaStream> TakeSlot(uint64_t fence);
+
+}  // namespace turso
+
+#endif  // TURSO_SRC_REMOTE_SLOTS_H_

@@ -1,0 +1,358 @@
+"""Writes through a replica of a libSQL server: they go there as rows and schema, and its pages come back."""
+
+import os
+import sqlite3
+import struct
+import threading
+import unittest
+
+import libsql_server
+from harness import (
+    BUSY,
+    BUSY_SNAPSHOT,
+    RETRY_CODES,
+    BehaviourTest,
+    content,
+    error_code,
+    last_error,
+    main,
+    wait_until,
+)
+
+OWN_TABLE = "_turso_vfs"
+
+
+class WritesToLibsql:
+    """What is so of every server; `make_server` says which."""
+
+    def server(self, name="server", **options):
+        server = self.make_server(self.path(name), **options)
+        self._primaries.append(server)
+        return server.start()
+
+    def app(self, server, name="app", **options):
+        return self.replica(server, name, database="", **options)
+
+    def converges(self, server, *replicas):
+        """Every replica's file is the server's, page for page, as one that is made anew has it."""
+        fresh = self.app(server, f"fresh{len(os.listdir(self.directory))}")
+        contents = []
+        for each in (fresh, *replicas):
+            db = each.connect()
+            db.execute("SELECT turso_sync()").fetchall()
+            self.assertEqual(db.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
+            contents.append(content(db))
+            db.close()
+        for each, found in zip(replicas, contents[1:]):
+            self.assertEqual(found, contents[0])
+            with open(each.path, "rb") as ours, open(fresh.path, "rb") as theirs:
+                self.assertEqual(ours.read(), theirs.read())
+
+    def test_a_write_is_at_the_server_and_here_at_once_and_then_page_for_page(self):
+        server = self.server()
+        app, other = self.app(server), self.app(server, "other")
+        db, reader = self.open(app), self.open(other)
+        db.execute("CREATE TABLE t(a INTEGER PRIMARY KEY, b)")
+        db.execute("INSERT INTO t(b) VALUES('one')")
+        self.assertEqual(db.execute("SELECT last_insert_rowid(), changes()").fetchall(), [(1, 1)])
+        self.assertEqual(db.execute("SELECT * FROM t").fetchall(), [(1, "one")])
+        self.assertEqual(server.sql("SELECT * FROM t"), [(1, "one")])
+        revision = db.execute("SELECT turso_revision()").fetchone()[0]
+        self.assertEqual(reader.execute("SELECT turso_wait(?)", (revision,)).fetchone(), (1,))
+        self.assertEqual(reader.execute("SELECT * FROM t").fetchall(), [(1, "one")])
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO t(b) VALUES(?)", [(str(i) * 50,) for i in range(1000)])
+        db.execute("UPDATE t SET b = upper(b) WHERE a % 7 = 0")
+        db.execute("DELETE FROM t WHERE a % 5 = 0")
+        db.execute("COMMIT")
+        db.close()
+        reader.close()
+        self.converges(server, app, other)
+
+    def test_every_value_arrives_bit_for_bit(self):
+        server = self.server()
+        app = self.app(server)
+        db = self.open(app)
+        doubles = [
+            struct.unpack("<d", struct.pack("<Q", bits))[0]
+            for bits in (0x3FB999999999999A, 1, 0x7FEFFFFFFFFFFFFF, 0x8000000000000000,
+                         0x7FF0000000000000, 0xFFF0000000000000, 0x4340000000000001,
+                         0x3FF3C0CA428C59FB, 0x000FFFFFFFFFFFFF)
+        ]  # fmt: skip
+        values = [None, 2**63 - 1, -(2**63), 0, b"", b"\0\xff", "", "a\0b", "\u00e4\U0001f600"]
+        db.execute("CREATE TABLE v(x, y REAL, z TEXT)")
+        db.execute("BEGIN")
+        for value in [*values, *doubles]:
+            db.execute("INSERT INTO v VALUES(?, ?, ?)", (value, value, value))
+        db.execute("INSERT INTO v SELECT CAST(x'ff00fe' AS TEXT), 1.0, CAST(x'80' AS TEXT)")
+        db.execute("COMMIT")
+        bits = "SELECT typeof(x), hex(x), typeof(y), y, typeof(z), hex(z) FROM v ORDER BY rowid"
+        ours = db.execute(bits).fetchall()
+        db.close()
+        fresh = self.open(self.app(server, "fresh"))
+        self.assertEqual(fresh.execute(bits).fetchall(), ours)
+        found = [row[0] for row in fresh.execute("SELECT x FROM v WHERE typeof(x) = 'real'")]
+        self.assertEqual(
+            [struct.pack("<d", x) for x in found], [struct.pack("<d", x) for x in doubles]
+        )
+        fresh.close()
+        db = self.open(app)
+        db.execute("DELETE FROM v WHERE x = CAST(x'ff00fe' AS TEXT)")  # Python cannot read it.
+        db.close()
+        self.converges(server, app)
+
+    def test_triggers_and_foreign_keys_act_once(self):
+        server = self.server()
+        app = self.app(server)
+        db = self.open(app)
+        db.execute("PRAGMA foreign_keys=ON")
+        db.executescript("""
+            CREATE TABLE parent(id INTEGER PRIMARY KEY AUTOINCREMENT, n INT);
+            CREATE TABLE child(id INTEGER PRIMARY KEY, p REFERENCES parent(id) ON DELETE CASCADE);
+            CREATE TABLE log(what, id);
+            CREATE TRIGGER gone AFTER DELETE ON child BEGIN INSERT INTO log VALUES('gone', old.id); END;
+            CREATE TRIGGER more AFTER INSERT ON parent BEGIN
+                UPDATE parent SET n = n + 1 WHERE id = new.id; INSERT INTO log VALUES('more', new.id); END;
+            INSERT INTO parent(n) VALUES(1), (2), (3);
+            INSERT INTO child VALUES(1, 1), (2, 1), (3, 2);
+            DELETE FROM parent WHERE id = 1;
+            INSERT INTO parent(n) VALUES(9);
+        """)
+        ours = content(db)
+        self.assertEqual(db.execute("SELECT count(*) FROM log").fetchone(), (6,))
+        del ours[f"table {OWN_TABLE}"]  # The row of the last commit comes with the server's pages.
+        db.close()
+        self.assertEqual(server.sql("SELECT count(*) FROM log"), [(6,)])
+        self.converges(server, app)
+        again = content(self.open(app))
+        del again[f"table {OWN_TABLE}"]
+        self.assertEqual(again, ours)
+
+    def test_an_open_connection_sees_each_schema_with_its_own_pages(self):
+        server = self.server()
+        app = self.app(server)
+        db, other = self.open(app), self.open(app)
+        for n in range(6):
+            db.execute(f"CREATE TABLE t{n}(a, b)")
+            db.execute(f"INSERT INTO t{n} VALUES({n}, 'ours')")
+            server.sql(f"CREATE TABLE s{n}(c)", f"INSERT INTO s{n} VALUES({n})")
+            db.execute(f"ALTER TABLE t{n} ADD COLUMN c DEFAULT 7")
+            db.execute("BEGIN")
+            db.execute(f"CREATE INDEX i{n} ON t{n}(b)")
+            db.execute(f"UPDATE t{n} SET c = 8")
+            db.execute("COMMIT")
+            for each in (db, other):
+                self.assertEqual(
+                    each.execute(f"SELECT * FROM t{n} INDEXED BY i{n} WHERE b = 'ours'").fetchall(),
+                    [(n, "ours", 8)],
+                )
+                self.assertEqual(each.execute(f"SELECT * FROM s{n}").fetchall(), [(n,)])
+            if n % 2:
+                db.execute(f"DROP TABLE t{n - 1}")
+                db.execute(f"ALTER TABLE t{n} RENAME TO u{n}")
+        self.assertEqual(other.execute("SELECT * FROM u5").fetchall(), [(5, "ours", 8)])
+        db.close()
+        other.close()
+        self.converges(server, app)
+
+    def test_writers_of_several_replicas_and_of_the_server_make_one_history(self):
+        server = self.server()
+        server.sql("CREATE TABLE c(n)", "INSERT INTO c VALUES(0)")
+        replicas = [self.app(server, f"app{n}") for n in range(2)]
+        for replica in replicas:
+            self.open(replica).close()
+        each, failures = 15, []
+
+        def count(replica):
+            try:
+                db = replica.connect(timeout=60, check_same_thread=False)
+                done = 0
+                while done < each:
+                    try:
+                        db.execute("UPDATE c SET n = n + 1")
+                        done += 1
+                    except sqlite3.OperationalError as error:
+                        if error_code(error) not in RETRY_CODES:
+                            raise
+                db.close()
+            except Exception as error:  # pylint: disable=broad-except
+                failures.append(error)
+
+        threads = [threading.Thread(target=count, args=(r,)) for r in replicas]
+        for thread in threads:
+            thread.start()
+        for _ in range(each):
+            server.sql("UPDATE c SET n = n + 1")
+        for thread in threads:
+            thread.join()
+        self.assertEqual(failures, [])
+        self.assertEqual(server.sql("SELECT n FROM c"), [(each * 3,)])
+        self.converges(server, *replicas)
+
+    def test_what_read_something_old_is_refused_and_a_fresh_statement_catches_up(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)", "INSERT INTO t VALUES(1)")
+        db = self.open(self.app(server, sync_interval="off"))
+        server.sql("INSERT INTO t VALUES(2)")
+        db.execute("BEGIN")
+        self.assertEqual(db.execute("SELECT count(*) FROM t").fetchone(), (1,))
+        self.assert_code(self.fails(db.execute, "INSERT INTO t VALUES(3)"), BUSY_SNAPSHOT)
+        db.execute("ROLLBACK")
+        server.sql("INSERT INTO t VALUES(4)")
+        db.execute("INSERT INTO t SELECT count(*) * 100 FROM t")
+        self.assertEqual(server.sql("SELECT max(a) FROM t"), [(300,)])
+
+    def test_who_thinks_lets_others_write_and_is_refused_only_if_they_did(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)")
+        db = self.open(self.app(server, sync_interval="off"))
+        for others_write in (False, True):
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("INSERT INTO t VALUES('ours')")
+            # The slot is given up by itself; until then the server makes others wait.
+            server.sql("UPDATE t SET a = a || 's'" if others_write else "SELECT 1")
+            if others_write:
+                self.assert_code(self.fails(db.execute, "COMMIT"), BUSY, BUSY_SNAPSHOT)
+                self.assertFalse(db.in_transaction)
+            else:
+                db.execute("COMMIT")
+        self.assertEqual(server.sql("SELECT count(*) FROM t"), [(1,)])
+
+    def test_what_cannot_be_carried_is_refused_before_anything_is_sent(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a PRIMARY KEY)", "INSERT INTO t VALUES(1)")
+        app = self.app(server)
+        db = self.open(app)
+        db.execute("INSERT INTO t VALUES(2)")
+        for sql, word in (
+            ("ANALYZE", "ANALYZE"),
+            ("VACUUM", ""),
+            ("PRAGMA application_id=7", "application_id"),
+            (f"DELETE FROM {OWN_TABLE}", OWN_TABLE),
+            (f"DROP TABLE {OWN_TABLE}", OWN_TABLE),
+            ("INSERT INTO t VALUES(zeroblob(6000000))", "bytes"),
+        ):
+            with self.subTest(sql=sql):
+                self.assert_code(self.fails(db.execute, sql), sqlite3.SQLITE_READONLY)
+                self.assert_explained([last_error(db)], word)
+        db.execute("INSERT INTO t VALUES(3)")
+        self.assertEqual(server.sql("SELECT a FROM t"), [(1,), (2,), (3,)])
+        db.close()
+        self.converges(server, app)
+
+    def test_nothing_is_checkpointed_until_the_servers_pages_are_here(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)")
+        app = self.app(server, sync_interval="off")
+        db = self.open(app)
+        db.execute("INSERT INTO t VALUES(zeroblob(100000))")
+        before = os.path.getsize(app.path)
+        for mode in ("PASSIVE", "FULL", "TRUNCATE"):
+            db.execute("PRAGMA busy_timeout=10")
+            self.assertEqual(db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0], 1)
+        self.assertEqual(os.path.getsize(app.path), before)
+        db.execute("SELECT turso_sync()").fetchall()
+        self.assertEqual(db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0], 0)
+        db.close()
+        self.converges(server, app)
+
+    def test_a_process_that_dies_after_its_commit_leaves_it_to_the_next(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a INTEGER PRIMARY KEY, b)")
+        app = self.app(server, sync_interval="off")
+        for n in range(3):
+            client = self.client(app, name=f"dies{n}")
+            client.sql("INSERT INTO t(b) VALUES(?)", (str(n) * 3000,))
+            client.kill()
+            db = self.open(app)
+            self.assertEqual(db.execute("SELECT count(*) FROM t").fetchone(), (n + 1,))
+            db.close()
+        self.assertEqual(server.sql("SELECT count(*) FROM t"), [(3,)])
+        self.converges(server, app)
+
+    def test_a_server_that_was_started_anew_takes_writes_again(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)")
+        app = self.app(server)
+        db = self.open(app)
+        for n, again in enumerate((server.restart, server.crash), start=1):
+            db.execute("INSERT INTO t VALUES(?)", (n,))
+            again()
+
+            def writes(n=n):
+                try:
+                    db.execute("INSERT INTO t VALUES(?)", (-n,))
+                    return True
+                except sqlite3.OperationalError:
+                    return False
+
+            wait_until(writes, what="a write to succeed")
+        self.assertEqual(sorted(server.sql("SELECT a FROM t")), [(-2,), (-1,), (1,), (2,)])
+        db.close()
+        self.converges(server, app)
+
+
+class WritesToTheFake(WritesToLibsql, BehaviourTest):
+    def make_server(self, directory, **options):
+        return libsql_server.FakeServer(directory, **options)
+
+    def test_a_lost_answer_is_settled_and_the_commit_there_once(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)")
+        app = self.app(server)
+        db = self.open(app)
+        for n, fault in enumerate(("lost-answer", "lost-request", "lost-answer")):
+            server.fault(fault)
+            if fault == "lost-answer":
+                db.execute("INSERT INTO t VALUES(?)", (n,))
+            else:
+                error = self.fails(db.execute, "INSERT INTO t VALUES(?)", (n,))
+                self.assert_code(error, BUSY_SNAPSHOT)
+        self.assertEqual(server.sql("SELECT a FROM t"), [(0,), (2,)])
+        self.assertEqual(db.execute("SELECT a FROM t").fetchall(), [(0,), (2,)])
+        db.close()
+        self.converges(server, app)
+
+    def test_no_statement_runs_outside_of_its_transaction_when_the_slot_is_taken(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)")
+        app = self.app(server)
+        db = self.open(app)
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("INSERT INTO t VALUES(1)")
+        db.execute("INSERT INTO t VALUES(2)")
+        server.steal()
+        self.assert_code(self.fails(db.execute, "COMMIT"), BUSY, BUSY_SNAPSHOT)
+        self.assertEqual(server.sql("SELECT count(*) FROM t"), [(0,)])
+        db.execute("INSERT INTO t VALUES(3)")
+        self.assertEqual(server.sql("SELECT a FROM t"), [(3,)])
+        db.close()
+        self.converges(server, app)
+
+    def test_a_transaction_of_ten_statements_costs_as_much_as_one_of_one(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)")
+        db = self.open(self.app(server, sync_interval="off"))
+        db.execute("INSERT INTO t VALUES(0)")
+        trips = "SELECT round_trips FROM turso_status"
+        costs = []
+        for count in (1, 10, 1000):
+            db.execute("SELECT turso_sync()").fetchall()
+            before = db.execute(trips).fetchone()[0]
+            db.execute("BEGIN IMMEDIATE")
+            db.executemany("INSERT INTO t VALUES(?)", [(n,) for n in range(count)])
+            db.execute("COMMIT")
+            costs.append(db.execute(trips).fetchone()[0] - before)
+        self.assertLessEqual(max(costs), 3, costs)
+
+
+if libsql_server.SQLD:
+
+    class WritesToSqld(WritesToLibsql, BehaviourTest):
+        def make_server(self, directory, **options):
+            return libsql_server.RealServer(directory, **options)
+
+
+if __name__ == "__main__":
+    assert unittest
+    main()
