@@ -216,6 +216,14 @@ class HostTest(harness.BehaviourTest):
     def app(self, name="app", *, primary=None, made=True):
         return App(self, primary or self.primary(), name, made)
 
+    def certificate(self):
+        """For localhost, signed by itself: the files of the certificate and of its key."""
+        certificate, key = self.path("certificate.pem"), self.path("key.pem")
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]
+        packages.run(command)
+        return certificate, key
+
     @staticmethod
     def output(command, **environment):
         """What a command prints, which must end well. For versions."""

@@ -1,8 +1,11 @@
 """The packages by which programs in Node have SQLite: better-sqlite3, node:sqlite, sqlite3."""
 
-from host import EXTENSION, main
+import time
+
+from host import EXTENSION, harness, main
 
 import node_programs
+import work
 
 
 class BetterSqlite3(node_programs.NodeTest):
@@ -31,6 +34,59 @@ class BetterSqlite3(node_programs.NodeTest):
     def test_a_name_that_is_a_uri_makes_a_replica_and_no_file_of_that_name(self):
         app = self.app(made=False)
         self.assert_worked(app, self.work(f"file:{app.path}?vfs=turso&url={app.url}").stdout)
+
+    def test_https_works_beside_nodes_own_openssl(self):
+        certificate, key = self.certificate()
+        primary = self.primary("--tls-cert", certificate, "--tls-key", key)
+        app = self.app(primary=primary, made=False)
+        self.furnish(app.directory)
+        program = """
+            const Database = require('better-sqlite3');
+            const ask = async () => (await fetch(`https://localhost:${process.env.PORT}/health`)).status;
+            (async () => {
+              const before = await ask();
+              const db = new Database('app.db');
+              db.exec('CREATE TABLE t(a)');
+              db.transaction(() => db.exec('INSERT INTO t VALUES (7)'))();
+              console.log(before, await ask(), db.prepare('SELECT a FROM t').pluck().get(), await ask());
+            })();
+        """
+        environment = self.node_environment(
+            PORT=primary.port,
+            TURSO_DATABASE_URL=f"https://localhost:{primary.port}/app",
+            TURSO_VFS_FILES="app.db",
+            SSL_CERT_FILE=certificate,
+            NODE_EXTRA_CA_CERTS=certificate,
+        )
+        ran = self.run_program([self.node, "-e", program], environment=environment, cwd=app.directory)
+        self.assertEqual(ran.stdout, "200 200 7 200\n")
+        primary.stop()
+        file = primary.open_file("app")
+        self.assertEqual(file.execute("SELECT a FROM t").fetchall(), [(7,)])
+        file.close()
+
+    def test_a_primary_that_is_gone_lets_it_read_and_ends_its_writes_in_time(self):
+        app = self.app()
+        self.furnish(app.directory)
+        create = "new (require('better-sqlite3'))('app.db').exec('CREATE TABLE t(a); INSERT INTO t VALUES (1)')"
+        self.run_program([self.node, "-e", create], environment=self.environment(), cwd=app.directory)
+        app.primary.kill()
+        program = """
+            const db = new (require('better-sqlite3'))('app.db');
+            try { db.exec('INSERT INTO t VALUES (2)'); } catch (error) { console.log(error.code); }
+            console.log(db.prepare('SELECT turso_last_error()').pluck().get());
+            console.log(db.prepare('SELECT a FROM t').pluck().all());
+        """
+        began = time.monotonic()
+        ran = self.run_program(
+            [self.node, "-e", program],
+            environment={**self.environment(), "TURSO_VFS_TIMEOUT": work.TIMEOUT_SECONDS},
+            cwd=app.directory,
+        )
+        self.assertLess(time.monotonic() - began, work.TIMEOUT_SECONDS + harness.START_SECONDS)
+        code, why, rows = ran.stdout.splitlines()
+        self.assertEqual((code, rows), ("SQLITE_IOERR", "[ 1 ]"))
+        self.assertIn("is the primary running there?", why)
 
     def test_a_program_that_opens_no_database_is_left_alone(self):
         ran = self.run_program([self.node, "-p", "1 + 1"], environment=self.environment("/nowhere.so"))

@@ -110,13 +110,7 @@ class InAProgram(HostTest):
         ).stdout
 
     def test_https_works_beside_pythons_own_openssl(self):
-        key, certificate = self.path("key.pem"), self.path("certificate.pem")
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-            + ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
-            check=True,
-            capture_output=True,
-        )
+        certificate, key = self.certificate()
         primary = self.primary("--tls-cert", certificate, "--tls-key", key)
         app = self.app(primary=primary, made=False)
         url = f"https://localhost:{primary.port}/app"
