@@ -43,23 +43,20 @@ function isListed(file) {
 }
 
 // `Database`, before the first construction of which the library is loaded. memory(Database, arguments) makes a connection
-// to ":memory:", and load and ask do with it what their names say.
-function loadingFirst(Database, { memory, load, ask }) {
+// to ":memory:", and load(connection) does it.
+function loadingFirst(Database, { memory, load }) {
   let loaded = false;
   let refusal;
-  const using = (given, act) => {
-    const connection = memory(Database, given);
-    try {
-      return act(connection);
-    } finally {
-      connection.close();
-    }
-  };
   return new Proxy(Database, {
     construct(target, given, newTarget) {
       if (!loaded && refusal === undefined) {
         try {
-          using(given, load);
+          const loader = memory(target, given);
+          try {
+            load(loader);
+          } finally {
+            loader.close();
+          }
           loaded = true;
         } catch (error) {
           refusal = error;
@@ -72,14 +69,7 @@ function loadingFirst(Database, { memory, load, ask }) {
           { cause: refusal },
         );
       }
-      try {
-        return Reflect.construct(target, given, newTarget);
-      } catch (error) {
-        // SQLite has a code and a fixed text for it. The library knows more.
-        const more = loaded && isReplica(given[0]) ? using(given, ask) : null;
-        if (more) error.message += ` (${more})`;
-        throw error;
-      }
+      return Reflect.construct(target, given, newTarget);
     },
   });
 }
@@ -95,8 +85,6 @@ function reasonOf(refusal) {
   return refusal.message;
 }
 
-const LAST_ERROR = 'SELECT turso_last_error() AS text';
-
 const BETTER_SQLITE3 = {
   // What the package's own `new Database(':memory:')` gives its addon; of the rest, which is not the same in all versions,
   // as much as this program gave.
@@ -105,7 +93,6 @@ const BETTER_SQLITE3 = {
     return new Database(...asked, ...given.slice(asked.length).fill(null));
   },
   load: (connection) => connection.loadExtension(LIBRARY, ENTRY_POINT),
-  ask: (connection) => connection.prepare(LAST_ERROR, connection, false, false).get().text,
 };
 
 const NODE_SQLITE = {
@@ -114,7 +101,6 @@ const NODE_SQLITE = {
     connection.loadExtension(LIBRARY);
     connection.prepare('SELECT turso_default()').get();
   },
-  ask: (connection) => connection.prepare(LAST_ERROR).get().text,
 };
 
 function refuseReplicas(Database) {

@@ -26,7 +26,7 @@ class BetterSqlite3(node_programs.NodeTest):
         self.assertIn("TURSO_VFS_EXTENSION", ran.stderr)
         self.assertEqual(app.commits(), 0)
 
-    def test_what_the_library_knows_is_in_the_message(self):
+    def test_a_failed_open_says_why(self):
         name, more = self.new_as(self.path("new.db"), "http://127.0.0.1:1/app")
         ran = self.work(name, status=None, **more)
         self.assertIn("is the primary running there?", ran.stderr)
