@@ -13,7 +13,6 @@ class Row:
         self.points = self.outcomes = self.states = self.acknowledged = 0
         self.lost = self.doubled = self.torn = 0
         self.slowest = 0.0
-        self.names = set()  # Of the calls that were died at.
         self.start = time.monotonic()
         self.seconds = 0.0
 
