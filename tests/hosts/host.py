@@ -181,6 +181,7 @@ class HostTest(harness.BehaviourTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        assert cls.host and cls.way_in, f"{cls.__name__} says no host, or no way in"
         cls._row = {"host": cls.host, "way in": cls.way_in, "version": "", "passed": 0}
         cls._row["tests"] = len(unittest.defaultTestLoader.getTestCaseNames(cls))
         cls._write_row()  # Nothing passed so far, whatever an earlier run had.

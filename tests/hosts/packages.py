@@ -109,10 +109,10 @@ def pip(name, requirements, *, python=PYTHON, arguments=()):
 
     def make(place):
         command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        command += ["--root-user-action=ignore", "--no-compile", "--target", place, "-r", requirements]
+        command += ["--root-user-action=ignore", "--target", place, "-r", requirements]
         run(command + list(arguments))
 
-    return once(name, [python, arguments, requirements.read_text("utf-8")], make)
+    return once(name, ["compiled", python, arguments, requirements.read_text("utf-8")], make)
 
 
 def sources(source):
