@@ -184,6 +184,20 @@ TEST(LogFeed, TakesNothingThatDoesNotFollow) {
   }
 }
 
+TEST(LogFeed, TakesAChainThatBeginsAnewOnlyWhereATransactionBegins) {
+  for (size_t anew : {size_t{2}, size_t{3}}) {
+    LogWriter log = ThreeTransactions();
+    for (size_t n = anew; n < 5; n++) {
+      const uint64_t previous = n == anew ? 0 : log.frames()[n - 1].checksum;
+      log.frames()[n].checksum = LogChecksum(previous, log.frames()[n].image);
+    }
+    RemoteCopy copy;
+    LogFeed feed(kStart, &copy);
+    Status status = Feed(&feed, LogFeed::Kind::kBatch, log.Batch(0, 5));
+    EXPECT_EQ(status.ok(), anew == 2) << status.text();
+  }
+}
+
 TEST(LogFeed, TakesASnapshotAsOneTransactionAndTheLogAfterIt) {
   LogWriter log = ThreeTransactions();
   log.Add(2, 3, 9);

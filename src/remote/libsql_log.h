@@ -11,8 +11,9 @@
 // never held. A snapshot goes down, has each page once, and states the size on its last frame.
 //
 //   (LL1) Of a batch, each frame is the next of the log, and its checksum follows from the page and
-//         the frame before, the last frame of the pull before included. Of a snapshot, numbers fall
-//         and stay in their range: its checksums are of a chain that it does not have.
+//         the frame before, the last frame of the pull before included; or, where a transaction
+//         begins, from the page alone. Of a snapshot, numbers fall and stay in their range: its
+//         checksums are of a chain that it does not have.
 //   (LL2) What is bigger than a frame is not kept, whatever a length says.
 //   (LL3) A page of the database that came with no frame (SQLite need not write one that is free
 //         again before it commits) is given as zeros.

@@ -40,6 +40,8 @@ class ReplicaOfLibsql:
         for each in (replica, fresh):
             db = each.connect()
             db.execute("SELECT turso_sync()").fetchall()
+            # The last close checkpoints for whoever has read.
+            db.execute("SELECT count(*) FROM sqlite_schema").fetchall()
             db.close()
         with open(replica.path, "rb") as ours, open(fresh.path, "rb") as theirs:
             self.assertEqual(ours.read(), theirs.read())
@@ -243,8 +245,27 @@ class ReplicaOfTheFake(ReplicaOfLibsql, BehaviourTest):
 if libsql_server.SQLD:
 
     class ReplicaOfSqld(ReplicaOfLibsql, BehaviourTest):
-        def make_server(self, directory, **options):
-            return libsql_server.RealServer(directory, **options)
+        def make_server(self, directory, *arguments, **options):
+            return libsql_server.RealServer(directory, *arguments, **options)
+
+        def test_a_log_that_was_cut_is_read_from_its_snapshots(self):
+            server = self.make_server(self.path("server"), "--max-log-size", "1")
+            self._primaries.append(server)
+            server.start()
+            server.sql("CREATE TABLE t(a INTEGER PRIMARY KEY, b)", FILL.format(200, 3000))
+            replica = self.replica(server, "app", database="", sync_interval="off")
+            db = self.open(replica)
+            for n in range(6):
+                server.sql(f"UPDATE t SET b = zeroblob({2000 + n})", "DELETE FROM t WHERE a > 150")
+            wait_until(server.snapshots, what="a snapshot")
+            db.execute("SELECT turso_sync()").fetchall()
+            self.assertEqual(
+                db.execute("SELECT count(*), max(length(b)) FROM t").fetchall(), [(150, 2005)]
+            )
+            db.execute("INSERT INTO t VALUES(1000, 'ours')")
+            self.assertEqual(server.sql("SELECT max(a) FROM t"), [(1000,)])
+            db.close()
+            self.equals_a_fresh_replica(server, replica)
 
 
 if __name__ == "__main__":

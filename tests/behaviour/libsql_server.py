@@ -159,7 +159,12 @@ class FakeServer(Server):
 class RealServer(Server):
     """sqld itself."""
 
-    arguments = ()
+    def __init__(self, directory, *arguments, token=None):
+        super().__init__(directory, token)
+        self.arguments = arguments
+
+    def snapshots(self):
+        return list(self.directory.glob("data.sqld/dbs/*/snapshots/*.snap"))
 
     def start(self):
         deadline_tries = 20

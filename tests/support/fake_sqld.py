@@ -134,7 +134,8 @@ class Log:
     def append(self, page_number, size_after, page):
         if page_number == 1:
             page = page[:18] + b"\2\2" + page[20:]
-        previous = self.frames[-1][1] if self.frames else 0
+        # As sqld does, whose chain begins anew where its log was cut.
+        previous = 0 if len(self.frames) == self.first else self.frames[-1][1]
         self.frames.append(
             (len(self.frames), checksum(previous, page), page_number, size_after, page)
         )
