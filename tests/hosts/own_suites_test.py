@@ -1,4 +1,4 @@
-"""The own tests of go-sqlite3 and of DBD::SQLite, with every database file a replica, beside the same on plain files.
+"""The own tests of go-sqlite3, of DBD::SQLite and of CPython, with every database file a replica, beside the same on plain files.
 
 TURSO_VFS_PROVISION makes each new database a replica of a fresh one at a primary. What differs from plain files must be
 what EXPECTED lists, with the reason. Where a test depends on time, a loaded machine can fail it: it counts as failed if it also fails alone.
@@ -15,7 +15,8 @@ import tempfile
 import urllib.request
 
 import packages
-from host import EXTENSION, HERE, HOOKS, HostTest, main, plain_environment
+import pythons
+from host import EXTENSION, HERE, HOOKS, PRELOAD, HostTest, main, plain_environment
 
 sys.path.insert(0, str(HERE.parent / "sqlite_suite"))
 
@@ -167,6 +168,40 @@ class DbdSqlite(OwnSuite):
 
     def test_they_pass_on_replicas_as_on_plain_files(self):
         self.assertGreater(self.compare(3000), 500)
+
+
+class CPython(OwnSuite):
+    """A Python without load_extension, behind libturso_preload; programs/cpython_suite.py turns memory into files."""
+
+    host = "CPython's test_sqlite3"
+    EXPECTED = {
+        "test.test_sqlite3.test_dbapi.MultiprocessTests.test_ctx_mgr_rollback_if_commit_failed": "it wants a reader to be in "
+        "a commit's way, which is so with a rollback journal only",
+    }
+
+    @classmethod
+    def prepare(cls):
+        cls.python = pythons.without_load_extension("test.test_sqlite3")
+
+    @classmethod
+    def version(cls):
+        return cls.output([cls.python, "-c", "import platform; print(platform.python_version())"])
+
+    def outcomes(self, environment, only=None):
+        if environment:
+            environment = {**environment, "LD_PRELOAD": PRELOAD}
+        with tempfile.TemporaryDirectory(dir=self.directory) as directory:
+            ran = subprocess.run(
+                [str(part) for part in (self.python, PROGRAMS / "cpython_suite.py", *([only] if only else []))],
+                cwd=directory, env=plain_environment(**environment, MEMORY_DIRECTORY=directory), stdin=subprocess.DEVNULL,
+                capture_output=True, text=True, errors="replace", timeout=SUITE_SECONDS, check=False,
+            )
+        found = re.findall(r"^(passed|failed) ([\w.]+)$", ran.stdout, re.M)
+        self.assertTrue(found, ran.stdout[-2000:] + ran.stderr[-2000:])
+        return {name: outcome == "passed" for outcome, name in found}
+
+    def test_they_pass_on_replicas_as_on_plain_files(self):
+        self.assertGreater(self.compare(400), 300)
 
 
 if __name__ == "__main__":

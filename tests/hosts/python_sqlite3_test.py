@@ -1,12 +1,11 @@
 """Python's own sqlite3 module on a replica: Debian's, and one that was built without load_extension."""
 
-import glob
 import os
 import ssl
 import subprocess
 import time
-import unittest
 
+import pythons
 from host import EXTENSION, HOOKS, PRELOAD, PYTHON, HostTest, main
 
 import work
@@ -57,35 +56,12 @@ class ByPreload(DebiansPython):
         return {"LD_PRELOAD": PRELOAD, "TURSO_VFS_EXTENSION": library}
 
 
-class Pythons:
-    """Those on this machine that cannot load extensions."""
-
-    found = None
-
-    @classmethod
-    def without_load_extension(cls):
-        if cls.found is None:
-            places = [os.environ.get("PYENV_ROOT", ""), os.path.expanduser("~/.pyenv")]
-            candidates = [
-                path for place in places for path in sorted(glob.glob(f"{place}/versions/3.*/bin/python3"))
-            ]
-            cls.found = [path for path in candidates if cls._cannot_load(path)]
-        if not cls.found:
-            raise unittest.SkipTest("no Python here is built without load_extension")
-        return max(cls.found, key=lambda path: [int(part) for part in path.split("/")[-3].split(".")])
-
-    @staticmethod
-    def _cannot_load(python):
-        script = "import sqlite3, sys; sys.exit(hasattr(sqlite3.Connection, 'enable_load_extension'))"
-        return subprocess.run([python, "-c", script], stderr=subprocess.DEVNULL, check=False).returncode == 0
-
-
 class WithoutLoadExtension(DebiansPython):
     host = "Python sqlite3 without load_extension"
 
     @classmethod
     def python(cls):
-        return Pythons.without_load_extension()
+        return pythons.without_load_extension()
 
 
 class WithoutLoadExtensionByPreload(WithoutLoadExtension, ByPreload):
