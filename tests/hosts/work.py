@@ -97,6 +97,17 @@ class LanguageTest(HostTest):
         ran = self.work(name, status=None, library=missing, **more)
         self.assert_refused(path, ran, "libturso_vfs.so")
 
+    def test_a_library_for_another_machine_is_named(self):
+        path = self.path("new.db")
+        name, more = self.new_as(path, NOBODY)
+        foreign = self.path("libturso_vfs.so")
+        binary = bytearray(EXTENSION.read_bytes())
+        binary[18:20] = b"\xb7\x00"  # e_machine: AArch64
+        with open(foreign, "wb") as file:
+            file.write(binary)
+        ran = self.work(name, status=None, library=foreign, **more)
+        self.assert_refused(path, ran, "libturso_vfs.so")
+
     def test_a_replica_without_a_url_is_refused(self):
         path = self.path("new.db")
         name, more = self.new_as(path, None)
