@@ -1,7 +1,9 @@
 // A libSQL server that hosts itself (sqld): its pages come by its replication log, and a
 // transaction goes there as the statements that bring about its rows and schema.
 //
-//   lease     BEGIN IMMEDIATE on a stream, then the log since the replica's base, to catch up
+//   lease     BEGIN IMMEDIATE on a stream, then the log since the replica's base, to catch up; if
+//             the slot's answer says that nothing follows, the log is asked while the application
+//             goes on: that it is still the log of the same server process
 //   commit    statements, the row of the commit in _turso_vfs, COMMIT: one exchange
 //   settle    a slot of its own, and that row: it is there, or a refusal is left in its place
 //
@@ -71,7 +73,8 @@ class LibsqlRemote : public Remote {
   Result<LogPlace> PullAll(PageSink* sink, const Call& call);
 
   // libsql_writing.cc
-  Result<HranaStream> BeginSlot(const Call& call);
+  // `end`, if not null: how many frames the log has, in the server's words.
+  Result<HranaStream> BeginSlot(uint64_t* end, const Call& call);
   Status MakeTable(HranaStream* stream, const Call& call);
   void Abandon(HranaStream* stream, const Call& call);
   Result<HranaStream> SlotAt(const LogPlace& base, uint64_t fence, const Call& call);
@@ -84,6 +87,8 @@ class LibsqlRemote : public Remote {
   LogClient log_;
   HranaClient hrana_;
   std::optional<LogHello> hello_;
+  // The slot of which the log was asked whether it ends where the lease says.
+  uint64_t checked_fence_ = 0;
 };
 
 }  // namespace turso

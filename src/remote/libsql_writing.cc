@@ -138,7 +138,7 @@ Status LibsqlRemote::MakeTable(HranaStream* stream, const Call& call) {
 
 // A stream that has the server's slot. Its statements are never checked for foreign keys, nor do
 // these act: that happened here already.
-Result<HranaStream> LibsqlRemote::BeginSlot(const Call& call) {
+Result<HranaStream> LibsqlRemote::BeginSlot(uint64_t* end, const Call& call) {
   HranaStream stream;
   bool sent = false;
   HranaRequest request;
@@ -151,7 +151,11 @@ Result<HranaStream> LibsqlRemote::BeginSlot(const Call& call) {
   for (const HranaResult& result : *results) {
     if (status.ok() && result.error) status = Refused(*result.error);
   }
-  if (status.ok() && results->back().rows.empty()) status = MakeTable(&stream, call);
+  const bool has_table = status.ok() && !results->back().rows.empty();
+  if (end != nullptr) {
+    *end = has_table && results->at(1).last_frame ? *results->at(1).last_frame + 1 : UINT64_MAX;
+  }
+  if (status.ok() && !has_table) status = MakeTable(&stream, call);
   if (!status.ok()) {
     Abandon(&stream, call);
     return status;
@@ -161,10 +165,18 @@ Result<HranaStream> LibsqlRemote::BeginSlot(const Call& call) {
 
 Result<LeaseAnswer> LibsqlRemote::AcquireLease(const LeaseRequest& request, PageSink* sink,
                                                const Call& call) {
-  Result<HranaStream> stream = BeginSlot(call);
+  uint64_t end = 0;
+  Result<HranaStream> stream = BeginSlot(&end, call);
   if (!stream.ok()) return stream.status();
   LeaseAnswer lease;
   lease.lifetime = kSlotLifetime;
+  const std::optional<LogPlace> base = LogPlace::Parse(request.base);
+  if (base && !base->provisional && base->next == end && hello_ && hello_->log == base->log &&
+      log_.BeginCheck(end, call).ok()) {
+    lease.revision = request.base;
+    lease.fence = checked_fence_ = KeepSlot({*std::move(stream), false});
+    return lease;
+  }
   NoNews nobody;
   Result<Revision> now = Pull(request.base, Duration{}, sink != nullptr ? sink : &nobody, call);
   if (now.ok()) {
@@ -174,28 +186,29 @@ Result<LeaseAnswer> LibsqlRemote::AcquireLease(const LeaseRequest& request, Page
     Abandon(&*stream, call);
     return now.status();
   }
-  lease.fence = KeepSlot(*std::move(stream));
+  lease.fence = KeepSlot({*std::move(stream), true});
   return lease;
 }
 
 // The application thinks: others may write meanwhile.
 Result<Duration> LibsqlRemote::RenewLease(const std::array<uint8_t, 16>&, uint64_t fence,
                                           const Call& call) {
-  if (std::optional<HranaStream> stream = TakeSlot(fence)) Abandon(&*stream, call);
+  if (std::optional<Slot> slot = TakeSlot(fence)) Abandon(&slot->stream, call);
   return Duration(kGivenUpLifetime);
 }
 
 Status LibsqlRemote::ReleaseLease(const std::array<uint8_t, 16>&, uint64_t fence,
                                   const Call& call) {
-  if (std::optional<HranaStream> stream = TakeSlot(fence)) Abandon(&*stream, call);
+  if (std::optional<Slot> slot = TakeSlot(fence)) Abandon(&slot->stream, call);
   return OkStatus();
 }
 
 // The slot of the lease, or a new one if the log still ends at `base`.
 Result<HranaStream> LibsqlRemote::SlotAt(const LogPlace& base, uint64_t fence, const Call& call) {
-  std::optional<HranaStream> held = TakeSlot(fence);
-  if (held) return *std::move(held);
-  Result<HranaStream> stream = BeginSlot(call);
+  std::optional<Slot> held = TakeSlot(fence);
+  const bool asked = std::exchange(checked_fence_, 0) == fence;
+  if (held && (held->current || (asked && log_.FinishCheck(call)))) return std::move(held->stream);
+  Result<HranaStream> stream = held ? std::move(held->stream) : BeginSlot(nullptr, call);
   if (!stream.ok()) return stream;
   NoNews nobody;
   Result<Revision> now = Pull(base.ToRevision(), Duration{}, &nobody, call);
@@ -262,7 +275,7 @@ Result<CommitAnswer> LibsqlRemote::Commit(const Transaction& transaction, const 
 }
 
 Result<SettleAnswer> LibsqlRemote::Settle(const CommitId& id, const Call& call) {
-  Result<HranaStream> stream = BeginSlot(call);
+  Result<HranaStream> stream = BeginSlot(nullptr, call);
   if (!stream.ok()) return stream.status();
   const Statement find = {"SELECT number, refused FROM _turso_vfs WHERE replica = ?",
                           {Blob(id.replica)}};

@@ -142,19 +142,40 @@ Result<LogHello> ParseLogHello(ByteView message) {
   return hello;
 }
 
+// A question whose answer is not waited for yet.
+struct LogClient::Check : public FrameSink {
+  Check() : scanner(FrameScanner::Messages::kBatch, this), records(&scanner) {}
+  Status Frame(const LogFrame&) override {
+    frames++;
+    return OkStatus();
+  }
+
+  uint64_t frames = 0;
+  FrameScanner scanner;
+  Records records;
+};
+
 LogClient::LogClient(const LibsqlAddress& address, Remote::Traffic* traffic)
     : address_(address), traffic_(traffic), token_(address.token, address.token_file) {}
+
+LogClient::~LogClient() { http_.Abandon(); }
+
+void LogClient::Prepare(const char* name, std::string_view message) {
+  if (check_) http_.Abandon();
+  check_.reset();
+  request_.url = address_.base + "/wal_log.ReplicationLog/" + name;
+  request_.content_type = kGrpcWebContentType;
+  request_.headers = LibsqlHeaders(address_);
+  if (!session_.empty()) request_.headers.push_back("x-session-token: " + session_);
+  request_.body = GrpcWebRequest(message);
+}
 
 // One exchange, and another if the token was refused and there is a new one. What goes to `sink`
 // counts only if the call ended well.
 Result<GrpcStatus> LogClient::Ask(const char* name, std::string_view message, MessageSink* sink,
                                   const Call& call) {
   TURSO_RETURN_IF_ERROR(token_.Load());
-  request_.url = address_.base + "/wal_log.ReplicationLog/" + name;
-  request_.content_type = kGrpcWebContentType;
-  request_.headers = LibsqlHeaders(address_);
-  if (!session_.empty()) request_.headers.push_back("x-session-token: " + session_);
-  request_.body = GrpcWebRequest(message);
+  Prepare(name, message);
   Result<GrpcStatus> status = AskOnce(sink, call);
   const bool denied = status.ok() ? status->code == GrpcStatus::kUnauthenticated
                                   : status.status().code() == Code::kDenied;
@@ -170,13 +191,18 @@ Result<GrpcStatus> LogClient::AskOnce(MessageSink* sink, const Call& call) {
   request_.sink = &records;
   HttpOutcome outcome = http_.Exchange(request_, PatienceOf(call));
   request_.sink = nullptr;
+  return Judge(outcome, records.Finish());
+}
+
+Result<GrpcStatus> LogClient::Judge(const HttpOutcome& outcome,
+                                    Result<std::optional<GrpcStatus>> trailers) {
   traffic_->round_trips += outcome.sent ? 1 : 0;
   traffic_->bytes_sent += outcome.bytes_sent;
   traffic_->bytes_received += outcome.bytes_received;
   if (!outcome.status.ok()) return outcome.status;
   if (outcome.answer.status != 200) return LibsqlRefusal(request_.url, outcome.answer);
   Result<std::optional<GrpcStatus>> status = GrpcStatusOf(outcome.answer.headers);
-  if (status.ok() && !status->has_value()) status = records.Finish();
+  if (status.ok() && !status->has_value()) status = std::move(trailers);
   if (!status.ok()) return status.status().While(request_.url);
   if (!status->has_value()) {
     return Status(Code::kUnavailable, request_.url + ": the answer ends too early");
@@ -245,6 +271,30 @@ Result<LogClient::Outcome> LogClient::Batch(uint64_t next, FrameSink* sink, cons
 
 Result<LogClient::Outcome> LogClient::Snapshot(uint64_t next, FrameSink* sink, const Call& call) {
   return AskForFrames("Snapshot", next, FrameScanner::Messages::kFrames, sink, call);
+}
+
+Status LogClient::BeginCheck(uint64_t next, const Call& call) {
+  TURSO_RETURN_IF_ERROR(token_.Load());
+  ProtobufWriter offset;
+  if (next != 0) offset.Varint(1, next);
+  Prepare("BatchLogEntries", offset.message());
+  check_ = std::make_unique<Check>();
+  request_.token = token_.text();
+  request_.sink = &check_->records;
+  http_.Begin(request_, call.timeout);
+  // On a kept connection the request is on its way after these.
+  for (int i = 0; i < 3; i++) http_.Advance();
+  return OkStatus();
+}
+
+bool LogClient::FinishCheck(const Call& call) {
+  if (!check_) return false;
+  HttpOutcome outcome = http_.Finish(PatienceOf(call));
+  request_.sink = nullptr;
+  Result<GrpcStatus> status = Judge(outcome, check_->records.Finish());
+  const bool nothing = check_->frames == 0;
+  check_.reset();
+  return status.ok() && status->code == GrpcStatus::kOk && nothing;
 }
 
 Status LogClient::Rest(Duration duration, const Call& call) {

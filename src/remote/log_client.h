@@ -8,6 +8,7 @@
 #ifndef TURSO_SRC_REMOTE_LOG_CLIENT_H_
 #define TURSO_SRC_REMOTE_LOG_CLIENT_H_
 
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -40,6 +41,7 @@ Result<LogHello> ParseLogHello(ByteView message);
 class LogClient {
  public:
   LogClient(const LibsqlAddress& address, Remote::Traffic* traffic);
+  ~LogClient();
 
   Result<LogHello> Hello(const Call& call);
 
@@ -52,6 +54,12 @@ class LogClient {
   // From frame `next` on: about a thousand frames, up to the end of a transaction.
   Result<Outcome> Batch(uint64_t next, FrameSink* sink, const Call& call);
   Result<Outcome> Snapshot(uint64_t next, FrameSink* sink, const Call& call);
+  // Asks whether anything follows from frame `next` on, and does not wait; any other call forgets
+  // it.
+  Status BeginCheck(uint64_t next, const Call& call);
+  // True: the session is the one of Hello still, and nothing follows. False also for whatever
+  // fails.
+  bool FinishCheck(const Call& call);
   // As HttpClient::Rest.
   Status Rest(Duration duration, const Call& call);
 
@@ -60,6 +68,9 @@ class LogClient {
  private:
   Result<GrpcStatus> Ask(const char* name, std::string_view message, MessageSink* sink,
                          const Call& call);
+  struct Check;
+  void Prepare(const char* name, std::string_view message);
+  Result<GrpcStatus> Judge(const HttpOutcome& outcome, Result<std::optional<GrpcStatus>> trailers);
   Result<GrpcStatus> AskOnce(MessageSink* sink, const Call& call);
   Result<Outcome> AskForFrames(const char* name, uint64_t next, FrameScanner::Messages messages,
                                FrameSink* sink, const Call& call);
@@ -71,6 +82,7 @@ class LogClient {
   std::string session_;
   HttpClient http_;
   HttpRequest request_;
+  std::unique_ptr<Check> check_;
 };
 
 }  // namespace turso

@@ -11,7 +11,7 @@ namespace {
 
 struct Slots {
   std::mutex mutex;
-  std::map<uint64_t, HranaStream> held;
+  std::map<uint64_t, Slot> held;
 };
 
 // Never destroyed: threads may end after the library's statics.
@@ -22,24 +22,24 @@ Slots& AllSlots() {
 
 }  // namespace
 
-uint64_t KeepSlot(HranaStream stream) {
+uint64_t KeepSlot(Slot slot) {
   std::random_device random;
   Slots& slots = AllSlots();
   std::lock_guard lock(slots.mutex);
   for (;;) {
     const uint64_t fence = uint64_t{random()} << 32 | random();
-    if (fence != 0 && slots.held.emplace(fence, stream).second) return fence;
+    if (fence != 0 && slots.held.emplace(fence, slot).second) return fence;
   }
 }
 
-std::optional<HranaStream> TakeSlot(uint64_t fence) {
+std::optional<Slot> TakeSlot(uint64_t fence) {
   Slots& slots = AllSlots();
   std::lock_guard lock(slots.mutex);
   const auto found = slots.held.find(fence);
   if (found == slots.held.end()) return std::nullopt;
-  HranaStream stream = std::move(found->second);
+  Slot slot = std::move(found->second);
   slots.held.erase(found);
-  return stream;
+  return slot;
 }
 
 }  // namespace turso

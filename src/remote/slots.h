@@ -12,9 +12,14 @@
 
 namespace turso {
 
+struct Slot {
+  HranaStream stream;
+  bool current = false;  // Surely at the base of the lease; else that is still to be learned.
+};
+
 // The fence under which it is found again: random, so that another process's is not taken for it.
-uint64_t KeepSlot(HranaStream stream);
-std::optional<HranaStream> TakeSlot(uint64_t fence);
+uint64_t KeepSlot(Slot slot);
+std::optional<Slot> TakeSlot(uint64_t fence);
 
 }  // namespace turso
 

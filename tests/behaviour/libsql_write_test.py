@@ -291,6 +291,50 @@ class WritesToLibsql:
         db.close()
         self.converges(server, app)
 
+    def test_a_log_that_is_as_long_as_the_one_before_is_not_taken_for_it(self):
+        server = self.server()
+        server.sql("CREATE TABLE c(n)", "INSERT INTO c VALUES(0)")
+        app = self.app(server, sync_interval="off")
+        db = self.open(app)
+        db.execute("UPDATE c SET n = 1")
+        server.crash()
+        wait_until(lambda: not self.is_refused(db, "BEGIN IMMEDIATE"), what="the slot")
+        db.execute("ROLLBACK")
+        server.sql("UPDATE c SET n = 100")
+        server.crash()  # As many pages, so as many frames.
+        wait_until(
+            lambda: not self.is_refused(db, "UPDATE c SET n = n + 1"), what="a write to succeed"
+        )
+        self.assertEqual(server.sql("SELECT n FROM c"), [(101,)])
+        db.close()
+        self.converges(server, app)
+
+    def test_pages_that_moved_without_a_change_become_the_servers_again(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a INTEGER PRIMARY KEY, b)")
+        app = self.app(server, sync_interval="off")
+        db = self.open(app)
+        db.executemany("INSERT INTO t VALUES(?, ?)", [(n, str(n) * 40) for n in range(200)])
+        for n in range(3):
+            db.execute("BEGIN IMMEDIATE")
+            rows = db.execute("SELECT a, b FROM t WHERE a % 3 = ?", (n,)).fetchall()
+            db.execute("DELETE FROM t WHERE a % 3 = ?", (n,))
+            db.executemany("INSERT INTO t VALUES(?, ?)", reversed(rows))
+            if n == 2:
+                db.execute("UPDATE t SET b = 'changed' WHERE a = 7")
+            db.execute("COMMIT")
+            self.assertEqual(db.execute("SELECT count(*) FROM t").fetchone(), (200,))
+        self.assertEqual(server.sql("SELECT b FROM t WHERE a = 7"), [("changed",)])
+        db.close()
+        self.converges(server, app)
+
+    def is_refused(self, db, sql):
+        try:
+            db.execute(sql).fetchall()
+            return False
+        except sqlite3.OperationalError:
+            return True
+
 
 class WritesToTheFake(WritesToLibsql, BehaviourTest):
     def make_server(self, directory, **options):
