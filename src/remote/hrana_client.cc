@@ -146,7 +146,7 @@ Status ReadBatchResult(ByteView message, HranaResult* result) {
     if (!IsBytes(field, kResultOk) && !IsBytes(field, kResultError)) return OkStatus();
     uint64_t step = 0;
     ByteView value;
-    TURSO_RETURN_IF_ERROR(ReadEntry(field.bytes, &step, &value));
+    if (Status entry = ReadEntry(field.bytes, &step, &value); !entry.ok()) return entry;
     if (field.number == kResultError) return ReadError(value, &errors[step]);
     done[step] = true;
     return OkStatus();

@@ -23,8 +23,9 @@ class NetworkMatrix(BehaviourTest):
             "TURSO_TEST_NAMES": self.path("names"),
             "SSL_CERT_FILE": certificates.trusted,
         }
+        # One for each process, since each cell has a database of its own and a server may not have files without end.
         with mock.patch.dict(os.environ, self.environment):
-            self.server = self.primary()
+            self.servers = [self.primary(name=f"primary{n}") for n in range(PROCESSES)]
 
     def test_no_fault_at_any_step_loses_or_doubles_anything_or_outlasts_its_deadline(self):
         cells = [(step, fault, lasting) for step in STEPS for fault, lasting in self.faults()]
@@ -73,7 +74,7 @@ class NetworkMatrix(BehaviourTest):
                     f"{function.__name__}{n}",
                     function,
                     self.directory,
-                    self.server.port,
+                    self.servers[n].port,
                     *these,
                     report,
                 )
