@@ -2,38 +2,16 @@
 // It prints its address. All that it knows of replicas is whom to ask why a note could not be taken.
 const Database = require('better-sqlite3');
 const express = require('express');
+const path = require('node:path');
 
 const db = new Database(process.argv[2]);
 db.exec('CREATE TABLE IF NOT EXISTS note(id INTEGER PRIMARY KEY, text TEXT NOT NULL)');
 const all = db.prepare('SELECT text FROM note ORDER BY id').pluck();
 const add = db.transaction((text) => db.prepare('INSERT INTO note(text) VALUES (?)').run(text));
 
-const PAGE = `<!doctype html>
-<title>Notes</title>
-<form method="dialog"><input name="text" required><button>Add</button></form>
-<p id="error"></p>
-<ul id="notes"></ul>
-<script>
-  const show = (texts) => {
-    notes.replaceChildren(...texts.map((text) => Object.assign(document.createElement('li'), { textContent: text })));
-  };
-  document.forms[0].onsubmit = async ({ target }) => {
-    const body = JSON.stringify({ text: target.text.value });
-    const answer = await fetch('/notes', { method: 'POST', headers: { 'content-type': 'application/json' }, body });
-    const { notes, problem } = await answer.json();
-    error.textContent = problem ?? '';
-    if (notes) show(notes);
-    if (notes) target.reset();
-  };
-  (async function watch() {
-    show(await (await fetch('/notes')).json());
-    setTimeout(watch, 50);
-  })();
-</script>`;
-
 const app = express();
 app.use(express.json());
-app.get('/', (_request, response) => response.send(PAGE));
+app.get('/', (_request, response) => response.sendFile(path.resolve('notes.html')));
 app.get('/notes', (_request, response) => response.json(all.all()));
 app.post('/notes', (request, response) => {
   try {
