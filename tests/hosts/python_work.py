@@ -3,7 +3,7 @@
 import os
 
 import packages
-from host import EXTENSION, HERE, HOOKS, PYTHON
+from host import EXTENSION, HERE, HOOKS, PYTHON, HostTest
 
 import work
 
@@ -11,12 +11,15 @@ HOOK = HOOKS / "python"
 REQUIREMENTS = HERE / "python" / "requirements.txt"
 
 
-class PythonPackages(work.LanguageTest):
+class PythonHost(HostTest):
+    """A package of requirements.txt, led to the replica by the hook."""
+
     way_in = "PYTHONPATH"
     package = None
 
     @classmethod
     def prepare(cls):
+        super().prepare()
         cls.packages = packages.pip("python", REQUIREMENTS)
 
     @classmethod
@@ -27,6 +30,8 @@ class PythonPackages(work.LanguageTest):
     def environment(self, library=EXTENSION):
         return {"PYTHONPATH": f"{HOOK}:{self.packages}", "TURSO_VFS_EXTENSION": library}
 
+
+class PythonPackages(PythonHost, work.LanguageTest):
     def program(self, command, app, **environment):
         return self.run_program(
             command, cwd=app.directory, environment={**self.environment(), **environment}
