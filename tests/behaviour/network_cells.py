@@ -600,26 +600,29 @@ def follow(cell):
         cell.problems.append(f"the follower followed again after {took:.1f} s")
 
 
-def forget_log(cell):
-    """The replica must be compared with its primary, page by page."""
+def write_into_file(cell):
+    """As another program might: the replica must be compared with its primary, page by page."""
     cell.prepare()
     cell.write_well("before")
     cell.close()
-    for suffix in ("-wal", "-shm"):
-        os.unlink(cell.replica().path + suffix)
+    with open(cell.replica().path, "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        (last,) = file.read(1)
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last ^ 1]))
     cell.db = cell.replica().connect(timeout=BUSY_TIMEOUT)
 
 
 @step("repair: hashes", "hashes", after="identify")
 def hashes(cell):
-    forget_log(cell)
+    write_into_file(cell)
     cell.arm()
     cell.attempt(lambda: cell.db.execute("SELECT turso_sync()").fetchall(), AT_QUESTION)
 
 
 @step("repair: fetch", "fetch", after="hashes")
 def fetch(cell):
-    forget_log(cell)
+    write_into_file(cell)
     cell.arm()
     cell.write("repaired")
 
