@@ -137,6 +137,16 @@ TEST_F(ReplicaFaults, TheAgeOfWhatIsReadCountsFromTheQuestionNotFromItsAnswer) {
   EXPECT_GE(std::stoll(Ask("SELECT turso_lag()")), kUnderWay / milliseconds(1));
 }
 
+TEST_F(ReplicaFaults, AReplicaByOneProtocolIsNotOpenedByAnother) {
+  sqlite3_close(std::exchange(db_, nullptr));
+  const std::string uri = "file:" + path_ + "?vfs=turso&protocol=libsql";
+  sqlite3* db = nullptr;
+  EXPECT_EQ(sqlite3_open_v2(uri.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI, nullptr),
+            SQLITE_CANTOPEN);
+  EXPECT_THAT(sqlite3_errmsg(db), ::testing::HasSubstr("is a replica by the protocol"));
+  sqlite3_close(db);
+}
+
 TEST_F(ReplicaFaults, AWriteCatchesUpFirst) {
   sqlite3_busy_timeout(db_, 2000);
   ElsewhereRun("INSERT INTO t(b) VALUES('theirs')");

@@ -119,14 +119,16 @@ int ShmMap(sqlite3_file* file, int block, int size, int extend, void volatile** 
   Session* session = File(file)->session;
   int code = session->lower->pMethods->xShmMap(session->lower, block, size, extend, out);
   if (code != SQLITE_OK || *out == nullptr) return code;
-  if (block == 0) session->index = static_cast<const volatile uint8_t*>(*out);
-  return Guarded(SQLITE_IOERR_SHMMAP, [&] {
+  code = Guarded(SQLITE_IOERR_SHMMAP, [&] {
     if (block == 0) session->files->NotePlace(LowerFiles::kIndex);
     const auto number = static_cast<size_t>(block);
     if (session->blocks.size() <= number) session->blocks.resize(number + 1, nullptr);
     session->blocks[number] = *out;
+    if (block == 0) session->index = static_cast<const volatile uint8_t*>(*out);
     return SQLITE_OK;
   });
+  if (code != SQLITE_OK) *out = nullptr;  // Or SQLite would not ask again.
+  return code;
 }
 
 int ShmLock(sqlite3_file* file, int first, int count, int flags) {

@@ -245,7 +245,13 @@ curl_socket_t HttpClient::Transfer::OpenSocket(void* self, curlsocktype, curl_so
   }
   curl_socket_t opened =
       socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-  if (opened != CURL_SOCKET_BAD) transfer->sockets_.push_back(opened);
+  if (opened == CURL_SOCKET_BAD) return opened;
+  try {
+    transfer->sockets_.push_back(opened);
+  } catch (const std::bad_alloc&) {
+    close(opened);
+    return CURL_SOCKET_BAD;
+  }
   return opened;
 }
 

@@ -10,6 +10,8 @@ namespace turso {
 
 namespace {
 
+constexpr size_t kAnswerMax = 16u << 20;  // The server itself ends one at 10 MB.
+
 // libsql-hrana/src/proto.rs
 enum Field : uint32_t {
   kPipelineBaton = 1,
@@ -255,6 +257,7 @@ Result<std::vector<HranaResult>> HranaClient::AskOnce(const HranaRequest& reques
   request_.content_type = "application/x-protobuf";
   request_.headers = LibsqlHeaders(address_);
   request_.token = token_.text();
+  request_.answer_max = kAnswerMax;
   request_.body = request.Body(stream->baton);
   request_.repeat = stream->baton.empty() ? Repeat::kOnce : Repeat::kNever;
   *stream = {};

@@ -295,6 +295,7 @@ Status LogFeed::BatchFrame(const LogFrame& frame) {
 }
 
 Status LogFeed::SnapshotFrame(const LogFrame& frame) {
+  if (frame.number == UINT64_MAX) return Status(Code::kCorrupt, Of(frame) + " cannot be a frame's");
   if (frames_ == 1) {
     reached_ = {place_.log, frame.number + 1, frame.checksum, 0, false};
   } else if (whole_ || frame.number >= next_) {

@@ -75,18 +75,26 @@ class LastFrame : public FrameSink {
 class Hashing : public PageSink {
  public:
   Status Size(uint32_t, uint32_t db_size) override {
-    hashes_.resize(db_size);
+    size_ = db_size;
     return OkStatus();
   }
   Status Page(PageNo page, ByteView image) override {
-    if (page.value == 0 || page.value > hashes_.size()) return Status(Code::kCorrupt, "a page");
-    hashes_[page.value - 1] = HashPage(page, image);
+    if (page.value == 0 || page.value > size_) return Status(Code::kCorrupt, "a page");
+    hashes_[page.value] = HashPage(page, image);
     return OkStatus();
   }
-  std::vector<PageHash> Take() { return std::move(hashes_); }
+  // After a pull that succeeded: only then is it known that there are so many pages. (LL3)
+  std::vector<PageHash> Take() {
+    std::vector<PageHash> all(size_);
+    for (const auto& [page, hash] : hashes_) {
+      if (page <= size_) all[page - 1] = hash;
+    }
+    return all;
+  }
 
  private:
-  std::vector<PageHash> hashes_;
+  uint32_t size_ = 0;
+  std::map<uint32_t, PageHash> hashes_;
 };
 
 // Passes on some pages.
@@ -138,6 +146,8 @@ Status LibsqlRemote::CheckKnown(const LogPlace& place, const Call& call) {
 
 // Brings `feed` as far as the log goes now.
 Status LibsqlRemote::ReadOn(LogFeed* feed, const Call& call) {
+  constexpr int kGreetingsMax = 3;
+  int greetings = 0;
   for (;;) {
     feed->Begin(LogFeed::Kind::kBatch);
     Result<LogClient::Outcome> outcome = log_.Batch(feed->place().next, feed, call);
@@ -147,6 +157,9 @@ Status LibsqlRemote::ReadOn(LogFeed* feed, const Call& call) {
     }
     if (!outcome.ok()) return outcome.status();
     if (*outcome == LogClient::Outcome::kNoHello) {
+      if (++greetings > kGreetingsMax) {
+        return Status(Code::kUnavailable, address_.base + ": it forgets its clients at once");
+      }
       TURSO_RETURN_IF_ERROR(CheckKnown(feed->place(), call));
       TURSO_RETURN_IF_ERROR(Hello(call));
       TURSO_RETURN_IF_ERROR(CheckKnown(feed->place(), call));

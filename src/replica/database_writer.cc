@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "src/replica/content.h"
 #include "src/replica/local_file.h"
@@ -35,12 +36,11 @@ Status DatabaseWriter::Size(uint32_t page_size, uint32_t db_size) {
                    std::to_string(page_size) + " on the way");
   }
   page_size_ = page_size;
+  if (db_size < db_size_) Forget(db_size);
   db_size_ = db_size;
   // What was beyond the end once is not what comes there when it grows again.
   complete_ = std::min(complete_, db_size);
   scattered_.erase(scattered_.upper_bound(db_size), scattered_.end());
-  for (size_t i = db_size; i < terms_.size(); i++) digest_ -= terms_[i];
-  terms_.resize(db_size);
   return OkStatus();
 }
 
@@ -64,7 +64,7 @@ Status DatabaseWriter::Page(PageNo page, ByteView image) {
     first[kReadVersionAt] = kWal;
   }
   if (!IsLockPage(page, page_size_)) {
-    uint64_t& term = terms_[page.value - 1];
+    uint64_t& term = terms_[page.value / kTermsInGroup][page.value % kTermsInGroup];
     digest_ -= term;
     term = DigestTerm(page, image);
     digest_ += term;
@@ -72,6 +72,22 @@ Status DatabaseWriter::Page(PageNo page, ByteView image) {
   Note(page.value);
   progress_();
   return OkStatus();
+}
+
+// The pages behind this one, in the digest.
+void DatabaseWriter::Forget(uint32_t last) {
+  const uint32_t beyond = last + 1;
+  auto group = terms_.lower_bound(beyond / kTermsInGroup);
+  if (group != terms_.end() && group->first == beyond / kTermsInGroup) {
+    for (size_t i = beyond % kTermsInGroup; i < kTermsInGroup; i++) {
+      digest_ -= std::exchange(group->second[i], 0);
+    }
+    ++group;
+  }
+  for (auto gone = group; gone != terms_.end(); ++gone) {
+    for (uint64_t term : gone->second) digest_ -= term;
+  }
+  terms_.erase(group, terms_.end());
 }
 
 void DatabaseWriter::Note(uint32_t page) {

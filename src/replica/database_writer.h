@@ -8,7 +8,10 @@
 #ifndef TURSO_SRC_REPLICA_DATABASE_WRITER_H_
 #define TURSO_SRC_REPLICA_DATABASE_WRITER_H_
 
+#include <array>
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -37,6 +40,7 @@ class DatabaseWriter : public PageSink {
 
  private:
   Status Flush();
+  void Forget(uint32_t last);
   void Note(uint32_t page);
   void Advance();
   // The one page that SQLite never uses, because locks lie there: it need not come.
@@ -50,7 +54,10 @@ class DatabaseWriter : public PageSink {
   // Pages 1 to complete_ have come, and those of scattered_.
   uint32_t complete_ = 0;
   uint64_t digest_ = 0;
-  std::vector<uint64_t> terms_;  // By page, from page 1: 0 for one that has not come.
+  // Each page's share of it, 0 for one that has not come. By groups, made when a page comes: a size
+  // is only what somebody says.
+  static constexpr uint32_t kTermsInGroup = 512;
+  std::map<uint32_t, std::array<uint64_t, kTermsInGroup>> terms_;
   std::set<uint32_t> scattered_;
   // Pages in a row, not yet written.
   Bytes run_;

@@ -271,6 +271,7 @@ Status ReplicaImpl::Repair(WalFiles* files, const WalIndexHeader& found, bool po
   Bytes image(header->page_size);
   for (uint32_t n = 1; n <= theirs->hashes.size(); n++) {
     const PageNo page{n};
+    if (IsLockPage(page, header->page_size)) continue;
     bool same = false;
     if (n <= header->db_size) {
       TURSO_RETURN_IF_ERROR(ReadPage(files, *header, page, image));

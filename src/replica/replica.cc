@@ -101,6 +101,13 @@ Status ReplicaImpl::Connect() {
   url_ = options_.url;
   database_id_ = record->database_id;
   protocol_ = record->protocol;
+  // What one protocol leaves half done, another takes for something else.
+  if (options_.protocol != "auto" && !record->protocol.empty() &&
+      options_.protocol != record->protocol) {
+    return Status(Code::kInvalid, path_ + " is a replica by the protocol " + record->protocol +
+                                      ", and not by " + options_.protocol +
+                                      ": leave `protocol` out");
+  }
   Endpoint endpoint{options_.url, options_.token, options_.token_file,
                     options_.protocol == "auto" ? record->protocol : options_.protocol};
   for (std::unique_ptr<Remote>* remote : {&asker_, &caller_, &follower_, &keeper_}) {

@@ -222,7 +222,7 @@ Status ReplicaImpl::Provisional() const {
 // A checkpoint writes over the database file, which with the first frames of the log is the state
 // that a commit of ours is to be replaced from.
 Status ReplicaImpl::MayCheckpoint() {
-  if (caller_->TakesPages()) return OkStatus();
+  if (caller_->TakesPages()) return OkStatus();  // Connect() lets nothing provisional come here.
   Result<SidecarRecord> record = sidecar_->Read();
   if (!record.ok()) return record.status();
   const IntentKind kind = record->intent.kind;
