@@ -112,10 +112,12 @@ class DbBrowser(HostTest):
 
         wait_until(edit, 60, "the edited row")
         self.assertEqual(app.value("SELECT text FROM note WHERE id = 1"), "seen in a window")
-        self.xdotool("key", "ctrl+s")  # "Write Changes"
-        wait_until(
-            lambda: app.value("SELECT text FROM note WHERE id = 1") == "written in a window", 60, "the row at the primary"
-        )
+
+        def write_changes():
+            self.xdotool("mousemove", *self.NO, "click", 1, "key", "ctrl+s")
+            return app.value("SELECT text FROM note WHERE id = 1") == "written in a window"
+
+        wait_until(write_changes, 60, "the row at the primary")
         app.assert_replica(commits=1)
 
 
