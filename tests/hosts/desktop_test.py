@@ -36,7 +36,8 @@ class DbBrowser(HostTest):
     way_in = "LD_PRELOAD"
     programs = ("sqlitebrowser", "Xvfb", "xdotool")
     CELL = (178, 202)  # The first row's text, in a window that nobody has moved.
-    # Where it says "No" if it asks, on a slow machine, whether to abort its own reading of the rows. Else nothing is there.
+    # Where it says "No" if it asks, on a slow machine, whether to abort its own reading of the rows. Else nothing is there;
+    # and a click there keeps two at the cell from being a double click, which goes to the pane beside the table.
     NO = (707, 390)
 
     @classmethod
@@ -66,7 +67,7 @@ class DbBrowser(HostTest):
 
     def show(self, app):
         """A screen of its own, and the program on it, as the recipe has it; the window."""
-        home = self.path("home")
+        home = os.path.join(app.directory, "home")
         os.makedirs(home, mode=0o700)
         screen = self.start(["Xvfb", "-displayfd", "1", "-screen", "0", "1200x800x24", "-nolisten", "tcp"], **os.environ)
         self.desktop = plain_environment(
@@ -87,37 +88,52 @@ class DbBrowser(HostTest):
 
     def all_rows_are(self, expected, picture):
         """Selects and copies what the table shows."""
-        self.xdotool("mousemove", *self.CELL, "click", 1, "key", "ctrl+a", "ctrl+shift+c")
+        self.click_cell("key", "ctrl+a", "ctrl+shift+c")
         return self.clipboard(picture) == expected
 
+    def click_cell(self, *then):
+        self.xdotool("mousemove", *self.NO, "click", 1, "mousemove", *self.CELL, "click", 1, *then)
+
     def test_it_shows_a_replica_and_what_it_writes_is_at_the_primary(self):
-        app = self.app(made=False)
+        # A window may miss a click or a key, however patiently they are repeated; another window then has a try.
+        lives = 4
+        for life in range(1, lives + 1):
+            try:
+                return self.use(self.app_of(life))
+            except AssertionError as missed:
+                if life == lives or "in vain" not in str(missed):
+                    raise
+                print(missed, "in window", life)
+
+    def app_of(self, life):
+        app = self.app(primary=self.primary(name=f"primary{life}"), made=False)
+        app.directory = self.path(f"life{life}")
+        app.path = os.path.join(app.directory, "app.db")
+        os.makedirs(app.directory)
+        return app
+
+    def use(self, app):
         app.execute("CREATE TABLE note(id INTEGER PRIMARY KEY, text TEXT)")
         app.execute("INSERT INTO note(text) VALUES ('seen in a window'), ('Grüße, 世界')")
         self.run_recipe("sqlitebrowser", app)
         self.xdotool("windowfocus", self.show(app).split()[0])
         shown = "id\ttext\n1\tseen in a window\n2\tGrüße, 世界"
-
-        def look():
-            self.xdotool("mousemove", *self.NO, "click", 1)
-            return self.all_rows_are(shown, "sqlitebrowser.png")
-
-        wait_until(look, 60, "the replica's rows")
+        wait_until(lambda: self.all_rows_are(shown, "sqlitebrowser.png"), 20, "the replica's rows")
 
         def edit():
-            self.xdotool("mousemove", *self.CELL, "click", 1, "key", "F2")
+            self.click_cell("key", "F2")
             self.xdotool("key", "ctrl+a", "type", "--delay", "30", "written in a window")
             self.xdotool("key", "Return")
             return self.all_rows_are(shown.replace("seen", "written"), "sqlitebrowser-edited.png")
 
-        wait_until(edit, 60, "the edited row")
+        wait_until(edit, 20, "the edited row")
         self.assertEqual(app.value("SELECT text FROM note WHERE id = 1"), "seen in a window")
 
         def write_changes():
             self.xdotool("mousemove", *self.NO, "click", 1, "key", "ctrl+s")
             return app.value("SELECT text FROM note WHERE id = 1") == "written in a window"
 
-        wait_until(write_changes, 60, "the row at the primary")
+        wait_until(write_changes, 20, "the row at the primary")
         app.assert_replica(commits=1)
 
 
