@@ -5,6 +5,7 @@
 #include <mutex>
 #include <vector>
 
+#include "src/base/guard.h"
 #include "src/base/log.h"
 #include "vfs/guarded.h"
 
@@ -13,10 +14,6 @@ namespace turso {
 namespace {
 
 constexpr char kMagic[] = "SQLite format 3";  // With its zero: the first 16 bytes of page 1.
-constexpr int kWriteVersion =
-    18;  // https://sqlite.org/fileformat2.html#file_format_version_numbers
-constexpr uint8_t kWal = 2;
-constexpr uint8_t kNotForOthers = 3;  // Stock SQLite reads such a database and refuses to write it.
 
 GatedFile* File(sqlite3_file* file) { return reinterpret_cast<GatedFile*>(file); }
 sqlite3_file* Lower(sqlite3_file* file) { return File(file)->session->lower; }
@@ -33,9 +30,9 @@ std::vector<Session*>& OpenSessions() {
 // page of a database under 5 TB can begin with the magic: the first bytes are a b-tree's type or a
 // page number.
 void ShowAsWal(uint8_t* page, int count) {
-  if (count > kWriteVersion && page[kWriteVersion] == kNotForOthers &&
+  if (count > int{kWriteVersionAt} && page[kWriteVersionAt] == kGuardVersion &&
       std::memcmp(page, kMagic, sizeof kMagic) == 0) {
-    page[kWriteVersion] = kWal;
+    page[kWriteVersionAt] = kWalModeVersion;
   }
 }
 
@@ -60,13 +57,13 @@ int Write(sqlite3_file* file, const void* bytes, int count, sqlite3_int64 offset
   if (!session->checkpoint_held) return SQLITE_READONLY;
   if (int code = SyncLogOnce(session); code != SQLITE_OK) return code;
   if (int code = AnnounceCheckpoint(session); code != SQLITE_OK) return code;
-  if (offset != 0 || count <= kWriteVersion || (*session->database)->replica == nullptr) {
+  if (offset != 0 || count <= int{kWriteVersionAt} || (*session->database)->replica == nullptr) {
     return session->lower->pMethods->xWrite(session->lower, bytes, count, offset);
   }
   return Guarded(SQLITE_IOERR_WRITE, [&] {
     const auto* page = static_cast<const uint8_t*>(bytes);
     std::vector<uint8_t> copy(page, page + count);
-    if (copy[kWriteVersion] == kWal) copy[kWriteVersion] = kNotForOthers;
+    if (copy[kWriteVersionAt] == kWalModeVersion) copy[kWriteVersionAt] = kGuardVersion;
     return session->lower->pMethods->xWrite(session->lower, copy.data(), count, 0);
   });
 }

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "src/base/guard.h"
 #include "src/replica/content.h"
 #include "src/replica/local_file.h"
 
@@ -18,10 +19,6 @@ constexpr size_t kRunBytesMax = 1 << 20;
 // https://sqlite.org/fileformat2.html#the_database_header
 constexpr std::string_view kMagic("SQLite format 3\0", 16);
 constexpr size_t kPageSizeAt = 16;
-constexpr size_t kWriteVersionAt = 18;
-constexpr size_t kReadVersionAt = 19;
-constexpr uint8_t kWal = 2;
-constexpr uint8_t kNotForOthers = 3;
 
 Status Corrupt(const std::string& what) {
   return Status(Code::kCorrupt, "the primary's answer does not make a database: " + what);
@@ -60,8 +57,8 @@ Status DatabaseWriter::Page(PageNo page, ByteView image) {
   run_.insert(run_.end(), image.begin(), image.end());
   if (page.value == 1) {
     uint8_t* first = run_.data() + run_.size() - page_size_;
-    first[kWriteVersionAt] = kNotForOthers;
-    first[kReadVersionAt] = kWal;
+    first[kWriteVersionAt] = kGuardVersion;
+    first[kReadVersionAt] = kWalModeVersion;
   }
   if (!IsLockPage(page, page_size_)) {
     uint64_t& term = terms_[page.value / kTermsInGroup][page.value % kTermsInGroup];

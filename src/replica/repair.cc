@@ -14,6 +14,7 @@
 
 #include <cerrno>
 
+#include "src/base/guard.h"
 #include "src/base/log.h"
 #include "src/replica/local_file.h"
 #include "src/replica/replica_impl.h"
@@ -21,11 +22,6 @@
 namespace turso {
 
 namespace {
-
-// https://sqlite.org/fileformat2.html#file_format_version_numbers
-constexpr size_t kWriteVersion = 18;
-constexpr uint8_t kWal = 2;
-constexpr uint8_t kNotForOthers = 3;
 
 std::string HexOf(uint64_t number) {
   uint8_t raw[8];
@@ -191,8 +187,8 @@ Result<bool> ReplicaImpl::SomebodyWrote(WalFiles* files, const WalIndexHeader& f
   if (!untouched.ok()) return untouched.status();
   if (*untouched) return false;
   uint8_t write_version = 0;
-  TURSO_RETURN_IF_ERROR(files->ReadDatabase(kWriteVersion, {&write_version, 1}));
-  return write_version != kNotForOthers;
+  TURSO_RETURN_IF_ERROR(files->ReadDatabase(kWriteVersionAt, {&write_version, 1}));
+  return write_version != kGuardVersion;
 }
 
 // A copy of the database as it is found, for whoever wrote into it without us.
@@ -208,7 +204,7 @@ Status ReplicaImpl::SetAside(WalFiles* files, const WalIndexHeader& header, uint
     Bytes image(header.page_size);
     for (PageNo page{1}; page.value <= header.db_size; page.value++) {
       TURSO_RETURN_IF_ERROR(ReadPage(files, header, page, image).While(doing));
-      if (page.value == 1) image[kWriteVersion] = kWal;
+      if (page.value == 1) image[kWriteVersionAt] = kWalModeVersion;
       TURSO_RETURN_IF_ERROR(
           WriteAt(file->fd(), file->path(), uint64_t{page.value - 1} * header.page_size, image)
               .While(doing));

@@ -5,6 +5,7 @@
 // that was published while the record was not yet brought up. What nothing explains, and a file
 // that somebody else wrote: src/replica/repair.cc.
 
+#include "src/base/guard.h"
 #include "src/base/log.h"
 #include "src/replica/content.h"
 #include "src/replica/replica_impl.h"
@@ -12,10 +13,6 @@
 namespace turso {
 
 namespace {
-
-constexpr size_t kWriteVersion =
-    18;  // https://sqlite.org/fileformat2.html#file_format_version_numbers
-constexpr uint8_t kNotForOthers = 3;
 
 // For the ring: which commit of which log. The checksum of a commit frame is not known before
 // SQLite has written it.
@@ -256,7 +253,7 @@ Status ReplicaImpl::ApplyPages(WalFiles* files, PageSet* pages, const Revision& 
   if (pages->page_size() != record->page_size) return Outdate(record);
   pages->Trim();
   const size_t count = pages->size();
-  if (pages->Find(PageNo{1}) != nullptr) pages->Slot(PageNo{1})[kWriteVersion] = kNotForOthers;
+  if (pages->Find(PageNo{1}) != nullptr) pages->Slot(PageNo{1})[kWriteVersionAt] = kGuardVersion;
   const uint64_t hash = pages->Hash();
   Result<uint64_t> digest = ContentAfter(files, *record, *pages);
   if (!digest.ok()) return digest.status().While("applying pages to " + path_);
