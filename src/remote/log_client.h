@@ -15,6 +15,7 @@
 #include "src/http/http_client.h"
 #include "src/remote/bearer_token.h"
 #include "src/remote/libsql_log.h"
+#include "src/remote/log_hello.h"
 #include "src/remote/remote.h"
 
 namespace turso {
@@ -30,13 +31,6 @@ struct LibsqlAddress {
 std::vector<std::string> LibsqlHeaders(const LibsqlAddress& address);
 // What an HTTP status that is no success means, in the server's own words where it has some.
 Status LibsqlRefusal(const std::string& url, const HttpAnswer& answer);
-
-struct LogHello {
-  LogId log{};
-  std::string session;
-  uint64_t end = 0;  // How many frames the log has.
-};
-Result<LogHello> ParseLogHello(ByteView message);
 
 class LogClient {
  public:

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "src/remote/libsql_log.h"
-#include "src/remote/log_client.h"
+#include "src/remote/log_hello.h"
 #include "src/remote/protobuf.h"
 #include "tests/fuzz/fuzz.h"
 
