@@ -22,6 +22,7 @@ import proxy  # noqa: E402
 import sqlite3  # noqa: E402
 
 CORPUS = HERE / "corpus"
+FIXTURES = HERE.parent / "fixtures" / "libsql"
 SEED_BYTES_MAX = 4096
 ERRORS = ["conflict", "busy", "denied", "outcome_unknown", "unheard-of"]
 
@@ -69,6 +70,15 @@ def runs(block, data):
     return found
 
 
+def provisional(slot):
+    """As of a replica that shows a commit of its own whose pages the server has in another form."""
+    slot = bytearray(slot)
+    slot[112:124] = bytes(range(1, 9)) + struct.pack(">I", 7)
+    place = b"AAECAwQFBgcICQoLDA0ODw.2a.9f.3"
+    slot[1728 : 1728 + len(place)] = place
+    return bytes(slot[:1800])
+
+
 class MakeCorpus(harness.BehaviourTest):
     def test_seeds_are_made_of_real_objects(self):
         source = self.path("source.db")
@@ -99,6 +109,7 @@ class MakeCorpus(harness.BehaviourTest):
         self.save_log("stopped", primary)
         self.save_words()
         self.save_libsql()
+        self.save_hrana_answers()
         size = sum(file.stat().st_size for file in CORPUS.rglob("*") if file.is_file())
         count = sum(1 for file in CORPUS.rglob("*") if file.is_file())
         print(f"{count} files, {size} bytes in {CORPUS}")
@@ -118,6 +129,7 @@ class MakeCorpus(harness.BehaviourTest):
         save("sidecar", "slots", b"\1" + b"".join(text(slot[:1800]) for slot in slots[1:]))
         whole = sidecar[4096:8192]
         save("sidecar", "slot", b"\1" + text(whole[:4088]))
+        save("sidecar", "converged", b"\1" + text(provisional(slots[1].ljust(1800, b"\0"))))
         entry = sidecar[16384 + 80 : 16384 + 80 + 200]
         shared = bytes([2, 2]) + struct.pack("<IB", 64, 16) + sidecar[16448:16464]
         shared += struct.pack("<IB", 80, 200) + entry + entry[8:20] + text("0123456789abcdef-9")
@@ -232,6 +244,22 @@ class MakeCorpus(harness.BehaviourTest):
         for flags in range(4):
             body = (frames if flags & 2 else b"\0\0\0\0\0") + end
             save("libsql_log", f"body-{flags}", bytes([2, flags, 7, 0]) + body)
+
+    def save_hrana_answers(self):
+        for name, asked in (("commit", 3), ("error", 2), ("expired", 1)):
+            body = (FIXTURES / f"hrana_{name}.answer").read_bytes().split(b"\n\n", 1)[1]
+            save("hrana_answer", name, bytes([asked]) + body)
+        values = (None, -(2**63), 0.1, "text\u00e9", b"\0\xff")
+        row = b"".join(fake_sqld.field(1, fake_sqld.to_protobuf(value)) for value in values)
+        result = fake_sqld.field(2, row) + fake_sqld.field(5, 41)
+        executed = fake_sqld.field(1, fake_sqld.field(2, fake_sqld.field(1, result)))
+        failure = fake_sqld.field(1, "SQLite error: \x1b[31m") + fake_sqld.field(2, "SQLITE_FULL")
+        steps = fake_sqld.field(1, fake_sqld.field(2, result))
+        steps += fake_sqld.field(2, fake_sqld.field(1, 1) + fake_sqld.field(2, failure))
+        batch = fake_sqld.field(1, fake_sqld.field(3, fake_sqld.field(1, steps)))
+        body = fake_sqld.field(1, "baton") + fake_sqld.field(2, "http://other.example")
+        body += b"".join(fake_sqld.field(3, one) for one in (executed, batch))
+        save("hrana_answer", "rows", b"\2" + body)
 
     def save_words(self):
         def options(uri, environment=(), sidecar=""):

@@ -53,6 +53,11 @@ void CheckSlot(ByteView slot) {
   TURSO_REQUIRE(again->durable == record->durable && again->current == record->current);
   TURSO_REQUIRE(again->current_position == record->current_position);
   TURSO_REQUIRE(again->intent.kind == record->intent.kind);
+  TURSO_REQUIRE(again->provisional() == record->provisional());
+  TURSO_REQUIRE(again->converged == record->converged);
+  TURSO_REQUIRE(again->converged_salts == record->converged_salts);
+  TURSO_REQUIRE(again->converged_frame == record->converged_frame);
+  TURSO_REQUIRE(again->outdated == record->outdated);
 }
 
 // The file counts for what its newest valid slot says.
