@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "src/base/printable.h"
+
 namespace turso {
 
 namespace {
@@ -34,7 +36,8 @@ Result<std::vector<HranaResult>> HranaClient::AskOnce(const HranaRequest& reques
   if (!stream->base_url.empty() && stream->base_url != address_.base &&
       stream->base_url != address_.base + "/") {
     *sent = false;
-    return Status(Code::kUnavailable, address_.base + ": wants to be asked at " + stream->base_url +
+    return Status(Code::kUnavailable, address_.base + ": wants to be asked at " +
+                                          Printable(stream->base_url) +
                                           " from now on; use that as URL");
   }
   request_.url = address_.base + "/v3-protobuf/pipeline";

@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "src/base/printable.h"
 #include "src/remote/protobuf.h"
 
 namespace turso {
@@ -123,8 +124,8 @@ Status ReadStmtResult(ByteView message, HranaResult* result) {
 
 Status ReadError(ByteView message, HranaError* error) {
   return ForEachField(message, [&](const ProtobufField& field) {
-    if (IsBytes(field, kErrorMessage)) error->message = field.text();
-    if (IsBytes(field, kErrorCode)) error->code = field.text();
+    if (IsBytes(field, kErrorMessage)) error->message = Printable(field.text());
+    if (IsBytes(field, kErrorCode)) error->code = Printable(field.text());
     return OkStatus();
   });
 }

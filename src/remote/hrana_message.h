@@ -28,7 +28,7 @@ struct HranaStream {
   std::string base_url;  // Where it goes on; empty: where it began. No other place is asked.
 };
 
-struct HranaError {
+struct HranaError {  // In characters that a terminal shows as they are, and not too many.
   std::string message;
   std::string code;  // "SQLITE_BUSY", "TRANSACTION_TIMEOUT"...
 };

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "src/base/printable.h"
 #include "src/remote/protobuf.h"
 
 namespace turso {
@@ -12,15 +13,6 @@ constexpr uint64_t kHandshakeVersion = 1;
 constexpr size_t kHelloBytesMax = 64 << 10;
 
 Patience PatienceOf(const Call& call) { return {call.timeout, call.interrupted, call.cancelled}; }
-
-// Without control characters, which a terminal would obey.
-std::string Printable(std::string_view text) {
-  std::string printable(text.substr(0, 500));
-  for (char& c : printable) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return printable;
-}
 
 // A small message, whole.
 class WholeMessage : public MessageSink {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "src/base/printable.h"
+
 namespace turso {
 
 namespace {
@@ -45,16 +47,6 @@ std::optional<Code> CodeOf(const std::string& error) {
     if (error == name) return code;
   }
   return std::nullopt;
-}
-
-// Without control characters, which a terminal would obey.
-std::string Printable(const std::string& text) {
-  std::string printable = text.substr(0, 500);
-  for (char& c : printable) {
-    auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) c = '?';
-  }
-  return printable;
 }
 
 std::string Quoted(const std::string& content_type) {

@@ -62,6 +62,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   TURSO_REQUIRE(answer->results.size() == asked);
   for (const HranaResult& result : answer->results) {
     TURSO_REQUIRE(result.steps_done <= body.size());
+    if (!result.error) continue;
+    fuzz::RequireSays(Status(Code::kInvalid, "it says " + result.error->message));
+    fuzz::RequireSays(Status(Code::kInvalid, "it says " + result.error->code));
+    TURSO_REQUIRE(result.error->message.size() + result.error->code.size() < 1100);
   }
   RequireNothingOfUnknownFields(std::string(AsText(body)), *answer);
   return 0;
