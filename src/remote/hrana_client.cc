@@ -20,6 +20,8 @@ Result<std::vector<HranaResult>> HranaClient::Ask(const HranaRequest& request, H
   TURSO_RETURN_IF_ERROR(token_.Load());
   HranaStream before = *stream;
   Result<std::vector<HranaResult>> answer = AskOnce(request, stream, sent, call);
+  // The server has not seen the baton.
+  if (answer.status().code() == Code::kFull) *stream = before;
   if (answer.status().code() != Code::kDenied) return answer;
   // Refused before anything ran.
   *sent = false;

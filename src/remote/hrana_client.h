@@ -23,7 +23,8 @@ class HranaClient {
  public:
   HranaClient(const LibsqlAddress& address, Remote::Traffic* traffic);
 
-  // On success `stream` is as the answer leaves it; else it is lost. `sent`: see (HC1).
+  // On success `stream` is as the answer leaves it; kFull, of a request that is too large, leaves
+  // it as it was; else it is lost. `sent`: see (HC1).
   Result<std::vector<HranaResult>> Ask(const HranaRequest& request, HranaStream* stream, bool* sent,
                                        const Call& call);
   void Cancel() { http_.Cancel(); }

@@ -236,7 +236,10 @@ Result<CommitAnswer> LibsqlRemote::Send(const std::vector<Statement>& body, cons
     Result<std::vector<HranaResult>> results = hrana_.Ask(request, stream, &sent, call);
     if (!results.ok()) {
       const Code code = results.status().code();
-      const bool acted = last && sent && code != Code::kReadOnly && code != Code::kDenied;
+      // What is too large is refused by its length, before any of it runs.
+      const bool acted = last && sent && code != Code::kReadOnly && code != Code::kDenied &&
+                         code != Code::kFull;
+      Abandon(stream, call);
       return acted ? Status(Code::kOutcomeUnknown, results.status().text()) : results.status();
     }
     const HranaResult& batch = results->front();

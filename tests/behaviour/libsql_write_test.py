@@ -357,6 +357,24 @@ class WritesToTheFake(WritesToLibsql, BehaviourTest):
         db.close()
         self.converges(server, app)
 
+    def test_a_transaction_that_is_too_large_for_a_proxy_is_a_refusal(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)")
+        app = self.app(server)
+        db = self.open(app)
+        db.execute("INSERT INTO t VALUES(1)")
+        server.fault("too-large")
+        self.assert_code(self.fails(db.execute, "INSERT INTO t VALUES(2)"), sqlite3.SQLITE_FULL)
+        self.assert_explained([last_error(db)], "too large")
+        state, conflicts = db.execute("SELECT state, conflicts FROM turso_status").fetchone()
+        self.assertNotEqual(state, "settling")
+        self.assertEqual(conflicts, 0)
+        server.sql("INSERT INTO t VALUES('others')", patient=False)  # The slot is free.
+        db.execute("INSERT INTO t VALUES(3)")
+        self.assertEqual(server.sql("SELECT a FROM t"), [(1,), ("others",), (3,)])
+        db.close()
+        self.converges(server, app)
+
     def test_no_statement_runs_outside_of_its_transaction_when_the_slot_is_taken(self):
         server = self.server()
         server.sql("CREATE TABLE t(a)")

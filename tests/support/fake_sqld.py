@@ -11,7 +11,7 @@ It prints "listening on http://127.0.0.1:PORT". What sqld does by itself now and
     POST /fake/forget      sessions end, as when the process was started anew
     POST /fake/new-log     and so does the log: another id, and the content in one transaction
     POST /fake/steal       who has the slot to write loses it, as at sqld after five seconds
-    POST /fake/fault       {"what": "lost-request" or "lost-answer"}: of the next write
+    POST /fake/fault       {"what": "lost-request" or "lost-answer"}: of the next write; "too-large": it is refused
     POST /fake/damage      {"what": ..., "calls": n}: the next n answers with frames are spoiled; see Damage
     GET  /fake/requests    how often which path was asked for
 """
@@ -394,6 +394,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         has_batch = any(n == 2 and fields(r)[0][0] == 3 for n, r in body)
         if has_batch and self.take_fault("lost-request"):
             return self.drop()
+        if has_batch and self.take_fault("too-large"):
+            return self.answer(413, "text/html", b"<h1>413 Request Entity Too Large</h1>")
         baton = next((v.decode() for n, v in body if n == 1), None)
         if baton is None:
             stream = Stream(self.server.log)
