@@ -81,6 +81,7 @@ class LibsqlRemote : public Remote {
   Result<CommitAnswer> Send(const std::vector<Statement>& body, const LogPlace& base,
                             HranaStream* stream, const Call& call);
   Status Refused(const HranaError& error) const;
+  Status FailedAt(const Statement& statement, const HranaError& error) const;
 
   const LibsqlAddress address_;
   Traffic traffic_;

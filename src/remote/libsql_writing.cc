@@ -1,6 +1,7 @@
 // The half of LibsqlRemote that writes.
 
 #include <algorithm>
+#include <cstring>
 #include <iterator>
 #include <utility>
 
@@ -34,9 +35,11 @@ Value NumberBlob(uint64_t number) {
   return Value::Blob(raw);
 }
 
+constexpr const char* kGuard = "SELECT abs(-9223372036854775807 - (NOT (";
+
 // Fails unless `condition`, which is never NULL, is true.
 Statement Guard(const std::string& condition, std::vector<Value> arguments) {
-  return {"SELECT abs(-9223372036854775807 - (NOT (" + condition + ")))", std::move(arguments)};
+  return {kGuard + condition + ")))", std::move(arguments)};
 }
 
 // Keeps the number, and fails if it is not above the last one. (LR4)
@@ -50,6 +53,12 @@ void AddRow(const CommitId& id, bool refused, std::vector<Statement>* body) {
       Guard("EXISTS (SELECT 1 FROM _turso_vfs WHERE replica = ? AND number = ? AND "
             "refused = ?)",
             {Blob(id.replica), NumberBlob(id.number), Value::Integer(refused ? 1 : 0)}));
+}
+
+// Whether what a statement looks for is not so, in SQLite's words for it.
+bool IsGuardThatFailed(const Statement& statement, const HranaError& error) {
+  return statement.sql.compare(0, std::strlen(kGuard), kGuard) == 0 &&
+         error.message.find("integer overflow") != std::string::npos;
 }
 
 bool HasTable(const std::vector<SchemaRow>& rows) {
@@ -112,6 +121,20 @@ Status LibsqlRemote::Refused(const HranaError& error) const {
     return Status(Code::kUnavailable, text);
   }
   return Status(Code::kReadOnly, text + ": it does not take this transaction");
+}
+
+// What the server says of a statement of a commit.
+Status LibsqlRemote::FailedAt(const Statement& statement, const HranaError& error) const {
+  if (!IsGuardThatFailed(statement, error)) return Refused(error);
+  // (LR4)
+  if (statement.sql.find(kTable) != std::string::npos) {
+    return Status(Code::kInvalid,
+                  address_.base + ": it knows a later commit of this replica, or of a copy of it");
+  }
+  return Status(Code::kReadOnly,
+                address_.base +
+                    ": its SQLite makes another schema of this transaction than the one "
+                    "here, or would let foreign keys act twice; it was not committed");
 }
 
 // Rolls back and closes, as far as the server can be reached.
@@ -237,15 +260,15 @@ Result<CommitAnswer> LibsqlRemote::Send(const std::vector<Statement>& body, cons
     if (!results.ok()) {
       const Code code = results.status().code();
       // What is too large is refused by its length, before any of it runs.
-      const bool acted = last && sent && code != Code::kReadOnly && code != Code::kDenied &&
-                         code != Code::kFull;
+      const bool acted =
+          last && sent && code != Code::kReadOnly && code != Code::kDenied && code != Code::kFull;
       Abandon(stream, call);
       return acted ? Status(Code::kOutcomeUnknown, results.status().text()) : results.status();
     }
     const HranaResult& batch = results->front();
     if (batch.steps_done != end - begin) {
       Abandon(stream, call);
-      if (batch.error) return Refused(*batch.error);
+      if (batch.error) return FailedAt(body[begin + batch.steps_done], *batch.error);
       return Status(Code::kConflict, address_.base + ": the server has ended the transaction");
     }
     if (last && results->at(1).last_frame) reached.next = *results->at(1).last_frame + 1;

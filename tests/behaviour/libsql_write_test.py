@@ -1,6 +1,7 @@
 """Writes through a replica of a libSQL server: they go there as rows and schema, and its pages come back."""
 
 import os
+import shutil
 import sqlite3
 import struct
 import threading
@@ -237,6 +238,32 @@ class WritesToLibsql:
                 self.assert_explained([last_error(db)], word)
         db.execute("INSERT INTO t VALUES(3)")
         self.assertEqual(server.sql("SELECT a FROM t"), [(1,), (2,), (3,)])
+        db.close()
+        self.converges(server, app)
+
+    def test_a_replica_that_was_set_back_commits_under_a_name_of_its_own(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)")
+        app = self.app(server)
+        files = [app.path + suffix for suffix in ("", "-wal", "-turso")]
+        db = self.open(app)
+        db.execute("INSERT INTO t VALUES(1)")
+        db.execute("SELECT turso_sync()").fetchall()
+        db.close()
+        for file in files:
+            shutil.copyfile(file, file + ".backup")
+        db = self.open(app)
+        for n in range(2, 5):
+            db.execute("INSERT INTO t VALUES(?)", (n,))
+        db.close()
+        for file in files:
+            shutil.copyfile(file + ".backup", file)
+        db = self.open(app)
+        error = self.fails(db.execute, "INSERT INTO t VALUES(5)")
+        self.assert_code(error, BUSY_SNAPSHOT)
+        self.assert_explained([last_error(db)], "identity")
+        db.execute("INSERT INTO t VALUES(5)")
+        self.assertEqual(server.sql("SELECT a FROM t"), [(n,) for n in range(1, 6)])
         db.close()
         self.converges(server, app)
 
