@@ -96,11 +96,13 @@ Status ReplicaImpl::WithWriteLock(Duration patience, const std::function<Status(
   }
 }
 
-Result<WalIndexHeader> ReplicaImpl::OwnHeader() {
+Status ReplicaImpl::LookAtFiles(const Look& look) {
   for (int turn = 0;; turn++) {
     {
       std::lock_guard lock(files_mutex_);
       if (own_files_ == nullptr) {
+        // turso_status asks replicas that another thread may be closing.
+        if (Stopping()) return Status(Code::kIo, path_ + " is being closed");
         Result<std::unique_ptr<WalFiles>> files = host_->OpenFiles();
         if (!files.ok() && (files.status().code() != Code::kBusy || turn == 3))
           return files.status();
@@ -108,26 +110,38 @@ Result<WalIndexHeader> ReplicaImpl::OwnHeader() {
       }
       if (own_files_ != nullptr) {
         Result<WalIndexHeader> header = Header(own_files_.get());
-        if (header.ok() || header.status().code() != Code::kBusy || turn == 3) return header;
+        if (header.ok()) return look(own_files_.get(), *header);
+        if (header.status().code() != Code::kBusy || turn == 3) return header.status();
       }
     }
     TURSO_RETURN_IF_ERROR(host_->RecoverBySqlite());
   }
 }
 
+Result<WalIndexHeader> ReplicaImpl::OwnHeader() {
+  WalIndexHeader found;
+  TURSO_RETURN_IF_ERROR(LookAtFiles([&](WalFiles*, const WalIndexHeader& header) {
+    found = header;
+    return OkStatus();
+  }));
+  return found;
+}
+
 // Where to pull from. Usually the record says; if the log is in another state, that is cleared up
 // under WRITE.
 Result<ReplicaImpl::Stance> ReplicaImpl::KnownStance(Remote* remote, const Call& call) {
-  Result<WalIndexHeader> header = OwnHeader();
-  if (!header.ok()) return header.status();
-  Result<SidecarRecord> record = sidecar_->Read();
-  if (!record.ok()) return record.status();
-  if (record->intent.kind == IntentKind::kNone && IsAsRecorded(*record, header->position())) {
-    std::lock_guard lock(files_mutex_);
-    Result<bool> untouched = IsFileUntouched(own_files_.get());
+  std::optional<Stance> known;
+  TURSO_RETURN_IF_ERROR(LookAtFiles([&](WalFiles* files, const WalIndexHeader& header) {
+    Result<SidecarRecord> record = sidecar_->Read();
+    if (!record.ok()) return record.status();
+    if (record->intent.kind != IntentKind::kNone || !IsAsRecorded(*record, header.position()))
+      return OkStatus();
+    Result<bool> untouched = IsFileUntouched(files);
     if (!untouched.ok()) return untouched.status();
-    if (*untouched) return Stance{record->current, record->origin()};
-  }
+    if (*untouched) known = Stance{record->current, record->origin()};
+    return OkStatus();
+  }));
+  if (known.has_value()) return *known;
   Stance stance;
   TURSO_RETURN_IF_ERROR(WithWriteLock(PatienceOf(call), [&](WalFiles* files) {
     Result<SidecarRecord> standing = Stand(files, remote, call);
@@ -207,13 +221,14 @@ void ReplicaImpl::NoteCurrent(Instant when) {
 }
 
 void ReplicaImpl::CheckpointIfLong() {
-  Result<WalIndexHeader> header = OwnHeader();
-  if (!header.ok() || header->frames < kLongLog) return;
-  {
-    std::lock_guard lock(files_mutex_);
-    Result<uint32_t> backfilled = WalIndex(own_files_.get()).Backfilled();
-    if (backfilled.ok() && *backfilled + kLongLog > header->frames) return;
-  }
+  bool is_long = false;
+  const Status looked = LookAtFiles([&](WalFiles* files, const WalIndexHeader& header) {
+    if (header.frames < kLongLog) return OkStatus();
+    Result<uint32_t> backfilled = WalIndex(files).Backfilled();
+    is_long = !backfilled.ok() || *backfilled + kLongLog <= header.frames;
+    return OkStatus();
+  });
+  if (!looked.ok() || !is_long) return;
   if (Status done = host_->CheckpointBySqlite(); !done.ok()) Log(LogLevel::kWarning, done.text());
 }
 

@@ -284,15 +284,16 @@ ReplicaStatus ReplicaImpl::status() {
   const bool settling =
       record.ok() && record->intent.kind == IntentKind::kCommit &&
       (status.lease != "held" || shared.unsettled.load() == record->intent.commit_number);
-  if (Result<WalIndexHeader> header = OwnHeader(); header.ok()) {
-    std::lock_guard lock(files_mutex_);
-    Result<uint64_t> size = own_files_->DatabaseSize();
-    if (header->frames != 0) {
-      status.page_count = header->db_size;
+  // What cannot be looked at is told as 0 pages.
+  (void)LookAtFiles([&](WalFiles* files, const WalIndexHeader& header) {
+    Result<uint64_t> size = files->DatabaseSize();
+    if (header.frames != 0) {
+      status.page_count = header.db_size;
     } else if (size.ok() && record.ok() && record->page_size != 0) {
       status.page_count = static_cast<int64_t>(*size / record->page_size);
     }
-  }
+    return OkStatus();
+  });
   status.pages_present = status.page_count;
   for (const Remote* remote : {asker_.get(), caller_.get(), follower_.get(), keeper_.get()}) {
     status.round_trips += static_cast<int64_t>(remote->traffic().round_trips.load());

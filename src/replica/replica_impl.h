@@ -205,6 +205,10 @@ class ReplicaImpl : public Replica {
   Result<WriteLock> TryWriteLock();
   // Holds WRITE through apply_files_ for `body`; kBusy at the deadline.
   Status WithWriteLock(Duration patience, const std::function<Status(WalFiles*)>& body);
+  using Look = std::function<Status(WalFiles*, const WalIndexHeader&)>;
+  // Looks at the wal-index through own_files_, which are not closed meanwhile. kIo once Stop has
+  // closed them: nothing is opened for a replica that nobody has open.
+  Status LookAtFiles(const Look& look);
   Result<WalIndexHeader> OwnHeader();
   struct Stance {
     Revision current;
