@@ -259,8 +259,15 @@ Result<Identity> LibsqlRemote::Identify(const Call& call) {
     place.db_size = frames.last()->size_after;
     NoteEnd(place.next);
   }
-  return Identity{"libsql:" + address_.database, "libsql", kLibsqlPageSize, place.db_size,
-                  place.ToRevision()};
+  Result<bool> knows_replica = Knows(call.replica, call);
+  if (!knows_replica.ok()) return knows_replica.status();
+  return Identity{"libsql:" + address_.database,
+                  "libsql",
+                  kLibsqlPageSize,
+                  place.db_size,
+                  place.ToRevision(),
+                  true,
+                  *knows_replica};
 }
 
 Result<HashesAnswer> LibsqlRemote::Hashes(const Call& call) {

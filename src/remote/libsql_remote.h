@@ -73,6 +73,7 @@ class LibsqlRemote : public Remote {
   Result<LogPlace> PullAll(PageSink* sink, const Call& call);
 
   // libsql_writing.cc
+  Result<bool> Knows(const std::array<uint8_t, 16>& replica, const Call& call);
   // `end`, if not null: how many frames the log has, in the server's words.
   Result<HranaStream> BeginSlot(uint64_t* end, const Call& call);
   Status MakeTable(HranaStream* stream, const Call& call);

@@ -186,6 +186,18 @@ Result<HranaStream> LibsqlRemote::BeginSlot(uint64_t* end, const Call& call) {
   return stream;
 }
 
+// Whether a commit of that replica was ever there. Without the table there was none of anybody.
+Result<bool> LibsqlRemote::Knows(const std::array<uint8_t, 16>& replica, const Call& call) {
+  if (replica == std::array<uint8_t, 16>{}) return false;
+  HranaStream stream;
+  bool sent = false;
+  HranaRequest request;
+  request.Execute({"SELECT 1 FROM _turso_vfs WHERE replica = ?", {Blob(replica)}}).Close();
+  Result<std::vector<HranaResult>> results = hrana_.Ask(request, &stream, &sent, call);
+  if (!results.ok()) return results.status();
+  return !results->front().rows.empty();
+}
+
 Result<LeaseAnswer> LibsqlRemote::AcquireLease(const LeaseRequest& request, PageSink* sink,
                                                const Call& call) {
   uint64_t end = 0;

@@ -82,6 +82,11 @@ struct Identity {
   uint32_t page_size = 0;
   uint64_t db_size = 0;  // In pages, now.
   Revision revision;     // Now.
+  // Others may have this `database_id` too. Then those of another are told by their history, which
+  // is unrelated; so can be what is left of one's own, and if the replica that asks has committed
+  // there, it `knows_replica`.
+  bool is_ambiguous = false;
+  bool knows_replica = false;
 };
 
 // Takes the pages of a pull. A page may come twice: the later image counts. Any failure ends the

@@ -119,21 +119,35 @@ Status ReplicaImpl::Connect() {
 }
 
 Status ReplicaImpl::MoveTo(const std::string& url) {
-  Result<Identity> identity = caller_->Identify(CallWith(nullptr));
+  const Call call = CallWith(nullptr);
+  Result<Identity> identity = caller_->Identify(call);
   if (!identity.ok()) {
     return identity.status().While("moving the replica " + path_ + " to " + url);
   }
+  Result<SidecarRecord> record = sidecar_->Read();
+  if (!record.ok()) return record.status();
+  const std::string advice = "give the replica of that one a name of its own";
   if (identity->database_id != database_id_) {
     return Status(Code::kInvalid, path_ + " is a replica of database " + database_id_ +
                                       ", but at " + url + " is another one (" +
-                                      identity->database_id +
-                                      "); give the replica of that one a name of its own");
+                                      identity->database_id + "); " + advice);
+  }
+  if (identity->is_ambiguous && !identity->knows_replica) {
+    Result<Order> order = caller_->Compare(record->origin(), identity->revision, call);
+    if (!order.ok()) return order.status();
+    if (*order == Order::kUnrelated) {
+      return Status(Code::kInvalid,
+                    path_ + " is a replica of " + record->url + ", and at " + url +
+                        " is another history, without a commit of this replica; nothing was "
+                        "changed: " +
+                        advice);
+    }
   }
   return WithWriteLock(seconds(2), [&](WalFiles*) {
-    Result<SidecarRecord> record = sidecar_->Read();
-    if (!record.ok()) return record.status();
-    record->url = url;
-    return sidecar_->Write(&*record, turso::Sync::kYes);
+    Result<SidecarRecord> now = sidecar_->Read();
+    if (!now.ok()) return now.status();
+    now->url = url;
+    return sidecar_->Write(&*now, turso::Sync::kYes);
   });
 }
 

@@ -4,7 +4,7 @@ import sqlite3
 import unittest
 
 import libsql_server
-from harness import BehaviourTest, content, main, wait_until
+from harness import BehaviourTest, content, main, sqlite_log, wait_until
 
 FILL = (
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) "
@@ -232,6 +232,25 @@ class ReplicaOfTheFake(ReplicaOfLibsql, BehaviourTest):
         server.sql(FILL.format(500, 3000))
         db.execute("SELECT turso_sync()").fetchall()
         self.assertEqual(db.execute(trips).fetchone()[0], before + 2)
+
+    def test_another_address_is_taken_only_for_the_same_log(self):
+        server, stranger = self.server(), self.server("stranger")
+        for each, word in ((server, "ours"), (stranger, "theirs")):
+            each.sql("CREATE TABLE t(a)", f"INSERT INTO t VALUES('{word}')")
+        app = self.replica(server, "app", database="")
+        app.connect().close()
+        for url, stays in ((stranger.url(), True), (server.url().replace("127.0.0.1", "localhost"), False)):
+            before = app.url
+            app.url = url
+            if stays:
+                start = len(sqlite_log)
+                self.fails(app.connect)
+                self.assert_explained([self.logged_since(start)], "another history", url)
+                app.url = before
+            db = app.connect()
+            self.assertEqual(db.execute("SELECT url FROM turso_status").fetchone()[0], app.url)
+            self.assertEqual(db.execute("SELECT a FROM t").fetchall(), [("ours",)])
+            db.close()
 
     def test_the_protocol_need_not_be_named(self):
         server = self.server()

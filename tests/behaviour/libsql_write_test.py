@@ -1,5 +1,6 @@
 """Writes through a replica of a libSQL server: they go there as rows and schema, and its pages come back."""
 
+import glob
 import os
 import shutil
 import sqlite3
@@ -11,12 +12,14 @@ import libsql_server
 from harness import (
     BUSY,
     BUSY_SNAPSHOT,
+    OUTCOME_UNKNOWN,
     RETRY_CODES,
     BehaviourTest,
     content,
     error_code,
     last_error,
     main,
+    sqlite_log,
     wait_until,
 )
 
@@ -425,6 +428,37 @@ class WritesToTheFake(WritesToLibsql, BehaviourTest):
         server.sql("INSERT INTO t VALUES('others')", patient=False)  # The slot is free.
         db.execute("INSERT INTO t VALUES(3)")
         self.assertEqual(server.sql("SELECT a FROM t"), [(1,), ("others",), (3,)])
+        db.close()
+        self.converges(server, app)
+
+    def test_a_commit_without_an_answer_is_settled_where_it_was_sent_and_nowhere_else(self):
+        server, stranger = self.server(), self.server("stranger")
+        stranger.sql("CREATE TABLE t(a)", "INSERT INTO t VALUES('theirs')")
+        other = self.open(self.app(stranger, "others"))
+        other.execute("INSERT INTO t VALUES('theirs, too')")
+        server.sql("CREATE TABLE t(a)")
+        app = self.app(server, timeout="1s")
+        db = self.open(app)
+        db.execute("INSERT INTO t VALUES(1)")
+        server.fault("last-words")
+        error = self.fails(db.execute, "INSERT INTO t VALUES(2)")
+        self.assert_code(error, OUTCOME_UNKNOWN)
+        db.close()
+        server.kill()
+        app.url = stranger.url()
+        start = len(sqlite_log)
+        self.fails(app.connect)
+        said = self.logged_since(start)
+        self.assert_explained([said], app.path, "another history", stranger.url())
+        self.assertEqual(stranger.sql(f"SELECT count(*) FROM {OWN_TABLE}"), [(1,)])
+        self.assertEqual(glob.glob(app.path + ".aside*"), [])
+        # It has another address now, and another log; the replica has written there before.
+        server.start()
+        app.url = server.url()
+        db = self.open(app)
+        db.execute("INSERT INTO t VALUES(3)")
+        self.assertEqual(db.execute("SELECT a FROM t").fetchall(), [(1,), (2,), (3,)])
+        self.assertEqual(server.sql("SELECT a FROM t"), [(1,), (2,), (3,)])
         db.close()
         self.converges(server, app)
 

@@ -11,7 +11,8 @@ It prints "listening on http://127.0.0.1:PORT". What sqld does by itself now and
     POST /fake/forget      sessions end, as when the process was started anew
     POST /fake/new-log     and so does the log: another id, and the content in one transaction
     POST /fake/steal       who has the slot to write loses it, as at sqld after five seconds
-    POST /fake/fault       {"what": "lost-request" or "lost-answer"}: of the next write; "too-large": it is refused
+    POST /fake/fault       {"what": "lost-request" or "lost-answer"}: of the next write; "too-large": it is refused;
+                           "last-words": the server ends after it, without an answer
     POST /fake/damage      {"what": ..., "calls": n}: the next n answers with frames are spoiled; see Damage
     GET  /fake/requests    how often which path was asked for
 """
@@ -20,6 +21,7 @@ import argparse
 import contextlib
 import http.server
 import json
+import os
 import pathlib
 import signal
 import sqlite3
@@ -431,6 +433,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.log.read()
         if has_batch and closed and self.take_fault("lost-answer"):
             return self.drop()
+        if has_batch and closed and self.take_fault("last-words"):
+            os._exit(0)
         return self.answer(200, "application/x-protobuf", answer)
 
     def take_fault(self, what):
