@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
+#include <cstdio>
 #include <fstream>
 #include <functional>
 #include <map>
@@ -13,6 +14,7 @@
 
 #include "tests/support/seed.h"
 #include "tests/support/temp_dir.h"
+#include "vfs/lower.h"
 #include "vfs/result_codes.h"
 
 namespace turso {
@@ -243,6 +245,50 @@ TEST_F(VfsGate, RefusalAtTheCommitRollsBackAndIsNeverExactlyBusy) {
     EXPECT_EQ(Ask(fresh, "SELECT count(*) FROM t"), std::to_string(rows));
     sqlite3_close(fresh);
   }
+}
+
+// SQLite opens log and index by name, at the first read: they may be those of another file by then.
+TEST_F(VfsGate, AFileThatWasReplacedBeforeItsFirstReadDoesNotMeetTheOthersLog) {
+  Make();
+  sqlite3_close(db_);
+  db_ = Open();
+  ASSERT_EQ(Run("PRAGMA busy_timeout=0"), SQLITE_OK);
+  for (const char* suffix : {"", "-wal", "-shm"}) std::remove((path_ + suffix).c_str());
+  sqlite3* other = nullptr;
+  ASSERT_EQ(sqlite3_open_v2(path_.c_str(), &other, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+                            LowerVfs()->zName),
+            SQLITE_OK);
+  ASSERT_EQ(Run(other, "PRAGMA journal_mode=wal; CREATE TABLE theirs(a)"), SQLITE_OK);
+  const std::string log = ReadFile(path_ + "-wal"), index = ReadFile(path_ + "-shm");
+  EXPECT_EQ(Run("SELECT count(*) FROM t"), SQLITE_CANTOPEN);
+  EXPECT_EQ(Run("INSERT INTO t(b) VALUES(1)"), SQLITE_CANTOPEN);
+  EXPECT_EQ(gate_.enters_, 0);
+  EXPECT_EQ(ReadFile(path_ + "-wal"), log);
+  EXPECT_EQ(ReadFile(path_ + "-shm"), index);
+  EXPECT_EQ(Ask(other, "SELECT count(*) FROM theirs"), "0");
+  sqlite3_close(other);
+}
+
+TEST_F(VfsGate, AllHandlesOnALogAreKnownByItsFileAndNotByItsName) {
+  Make();
+  EXPECT_FALSE(LowerFiles::AnyHasLogOrIndexOf(path_));
+  EXPECT_EQ(Ask(db_, "SELECT count(*) FROM t"), "0");
+  for (const char* kept : {"-wal", "-shm"}) {
+    EXPECT_TRUE(LowerFiles::AnyHasLogOrIndexOf(path_));
+    const std::string aside = path_ + ".aside";
+    const char* gone = kept[1] == 'w' ? "-shm" : "-wal";
+    ASSERT_EQ(std::rename((path_ + gone).c_str(), aside.c_str()), 0);
+    std::ofstream(path_ + gone) << "another";
+    EXPECT_TRUE(LowerFiles::AnyHasLogOrIndexOf(path_));
+    const std::string other = path_ + ".other";
+    ASSERT_EQ(std::rename((path_ + kept).c_str(), other.c_str()), 0);
+    EXPECT_FALSE(LowerFiles::AnyHasLogOrIndexOf(path_));
+    ASSERT_EQ(std::rename(other.c_str(), (path_ + kept).c_str()), 0);
+    ASSERT_EQ(std::rename(aside.c_str(), (path_ + gone).c_str()), 0);
+  }
+  sqlite3_close(db_);
+  db_ = nullptr;
+  EXPECT_FALSE(LowerFiles::AnyHasLogOrIndexOf(path_));
 }
 
 TEST_F(VfsGate, StaysInWalModeWhateverIsAskedFor) {

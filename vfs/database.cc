@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <map>
 #include <new>
 
@@ -22,8 +23,8 @@ namespace {
 // wait: other paths go on meanwhile.
 struct Place {
   std::mutex mutex;
-  std::shared_ptr<Database> database;
-  int uses = 0;
+  // Oldest first. At most one is of the file that has the path now.
+  std::vector<std::shared_ptr<Database>> databases;
 };
 
 struct Registry {
@@ -60,9 +61,9 @@ void AfterForkInChild() {
   auto* fresh = new Registry;
   fresh->inherited = parents->inherited;
   for (const auto& [path, place] : parents->places) {
-    if (place->database == nullptr) continue;
+    if (place->databases.empty()) continue;
     fresh->inherited[path] = true;
-    if (place->database->replica != nullptr) place->database->replica->AbandonAfterFork();
+    for (const auto& database : place->databases) database->replica->AbandonAfterFork();
   }
   for (const auto& [path, database] : parents->gated) fresh->inherited[path] = true;
   GlobalRegistry() = fresh;
@@ -78,7 +79,14 @@ class HostOfReplica : public ReplicaHost {
  public:
   explicit HostOfReplica(std::weak_ptr<Database> database, std::string path)
       : database_(std::move(database)), path_(std::move(path)) {}
-  Result<std::unique_ptr<WalFiles>> OpenFiles() override { return OpenWalFiles(path_); }
+  Result<std::unique_ptr<WalFiles>> OpenFiles() override {
+    const std::shared_ptr<Database> database = database_.lock();
+    if (database != nullptr) TURSO_RETURN_IF_ERROR(CheckInPlace(*database));
+    Result<std::unique_ptr<WalFiles>> files = OpenWalFiles(path_);
+    // It may have been replaced meanwhile.
+    if (database != nullptr && files.ok()) TURSO_RETURN_IF_ERROR(CheckInPlace(*database));
+    return files;
+  }
   Status RecoverBySqlite() override { return ReadOnce(database_.lock()); }
   Status CheckpointBySqlite() override { return CheckpointOnce(database_.lock()); }
   Result<Found> LookAtDatabase() override { return turso::LookAtDatabase(path_); }
@@ -102,6 +110,7 @@ Result<std::shared_ptr<Database>> OpenReplicaDatabase(const std::string& path,
   if (!replica.ok()) return replica.status();
   database->replica = *replica;
   database->file = FootprintOf(path);
+  database->sidecar = FootprintOf(Sidecar::PathFor(path));
   database->gate = database->replica.get();
   database->options = options;
   if (database->options.url.empty()) database->options.url = options.sidecar_url;
@@ -120,11 +129,77 @@ void EmptyLog(const std::shared_ptr<Database>& database) {
   }
 }
 
+bool IsThere(const std::optional<Footprint>& file, const std::string& path) {
+  const std::optional<Footprint> now = FootprintOf(path);
+  return file && now && now->SameFile(*file);
+}
+
+// The database of the file that has the path now, or null.
+std::shared_ptr<Database> FindInPlace(const Place& place) {
+  for (const auto& database : place.databases) {
+    if (CheckInPlace(*database).ok()) return database;
+  }
+  return nullptr;
+}
+
+// A file that took the place of one that is open here must have come with a sidecar, a log and an
+// index of its own: on those of the other it would be read, and written, as what it is not, and in
+// one process no lock would keep the two apart.
+Status CheckApart(const Place& place, const std::string& path) {
+  const bool shares = std::any_of(
+      place.databases.begin(), place.databases.end(),
+      [&](const auto& other) { return IsThere(other->sidecar, Sidecar::PathFor(path)); });
+  if (!shares && !LowerFiles::AnyHasLogOrIndexOf(path)) return OkStatus();
+  return Status(Code::kIo,
+                path +
+                    " was replaced while this process has it open, and its -wal, -shm or -turso "
+                    "was not: close all connections to it first");
+}
+
+void Forget(Place* place, const std::shared_ptr<Database>& database) {
+  std::lock_guard registry_lock(GlobalRegistry()->mutex);
+  std::erase(place->databases, database);
+}
+
+// With the place's mutex held.
+Result<std::shared_ptr<Database>> OpenInPlace(Place* place, const std::string& path,
+                                              const Options& options, Missing missing) {
+  if (missing == Missing::kCreate) TURSO_RETURN_IF_ERROR(Replica::Create(path, options));
+  // Until it is registered, nobody would close its descriptors in a child.
+  ForkGate::Inside inside;
+  Options existing = options;
+  if (options.provisioned) {
+    // Another process may have been first.
+    Result<SidecarRecord> record = Sidecar::Peek(Sidecar::PathFor(path));
+    if (!record.ok()) return record.status();
+    existing.url = record->url;
+  }
+  TURSO_RETURN_IF_ERROR(CheckApart(*place, path));
+  Result<std::shared_ptr<Database>> opened = OpenReplicaDatabase(path, existing);
+  if (!opened.ok()) return opened.status();
+  {
+    std::lock_guard registry_lock(GlobalRegistry()->mutex);
+    place->databases.push_back(*opened);
+  }
+  try {
+    (*opened)->replica->Start();
+  } catch (const std::exception& thrown) {
+    Forget(place, *opened);
+    return Status(Code::kNoMemory, "starting to follow for " + path + ": " + thrown.what());
+  }
+  return opened;
+}
+
 }  // namespace
 
 int ForkGeneration() { return g_generation.load(std::memory_order_relaxed); }
 
 std::mutex& RegistryMutex() { return GlobalRegistry()->mutex; }
+
+Status CheckInPlace(const Database& database) {
+  if (database.replica == nullptr || IsThere(database.file, database.path)) return OkStatus();
+  return Replaced(database.path, database.path);
+}
 
 DatabaseUse::~DatabaseUse() {
   // A database of the parent's: its threads and locks are not ours to end.
@@ -138,11 +213,10 @@ DatabaseUse::~DatabaseUse() {
     place = it->second;
   }
   std::lock_guard lock(place->mutex);
-  if (place->database != database_ || --place->uses > 0) return;
+  if (--database_->uses > 0) return;
   database_->replica->Stop();
   if (checkpoint_wanted_) EmptyLog(database_);
-  std::lock_guard registry_lock(GlobalRegistry()->mutex);
-  place->database.reset();
+  Forget(place.get(), database_);
 }
 
 std::unique_ptr<DatabaseUse> UseGated(const std::string& path) {
@@ -172,66 +246,42 @@ Result<std::unique_ptr<DatabaseUse>> UseReplica(const std::string& path, const O
     place = slot;
   }
   std::lock_guard lock(place->mutex);
-  if (place->database != nullptr && place->database->file) {
-    const std::optional<Footprint> now = FootprintOf(path);
-    if (!now || !now->SameFile(*place->database->file)) {
-      return Status(Code::kIo, path +
-                                   " was replaced while this process has it open: close all "
-                                   "connections to it first");
-    }
-  }
-  if (place->database == nullptr) {
-    if (missing == Missing::kCreate) TURSO_RETURN_IF_ERROR(Replica::Create(path, options));
-    // Until it is registered, nobody would close its descriptors in a child.
-    ForkGate::Inside inside;
-    Options existing = options;
-    if (options.provisioned) {
-      // Another process may have been first.
-      Result<SidecarRecord> record = Sidecar::Peek(Sidecar::PathFor(path));
-      if (!record.ok()) return record.status();
-      existing.url = record->url;
-    }
-    Result<std::shared_ptr<Database>> opened = OpenReplicaDatabase(path, existing);
+  std::shared_ptr<Database> database = FindInPlace(*place);
+  if (database == nullptr) {
+    Result<std::shared_ptr<Database>> opened = OpenInPlace(place.get(), path, options, missing);
     if (!opened.ok()) return opened.status();
-    {
-      std::lock_guard registry_lock(GlobalRegistry()->mutex);
-      place->database = *opened;
-    }
-    place->uses = 0;
-    try {
-      place->database->replica->Start();
-    } catch (const std::exception& thrown) {
-      std::lock_guard registry_lock(GlobalRegistry()->mutex);
-      place->database.reset();
-      return Status(Code::kNoMemory, "starting to follow for " + path + ": " + thrown.what());
-    }
+    database = *std::move(opened);
   }
-  const std::string& open_url = place->database->options.url;
+  const std::string& open_url = database->options.url;
   if (!options.provisioned && !options.url.empty() && options.url != open_url) {
     return Status(Code::kInvalid, path + " is open in this process as a replica of " + open_url +
                                       "; close it before it is opened for " + options.url);
   }
   try {
-    auto use = std::make_unique<DatabaseUse>(place->database, true);
-    place->uses++;
+    auto use = std::make_unique<DatabaseUse>(database, true);
+    database->uses++;
     return use;
   } catch (const std::bad_alloc&) {
     // (DB1) Nobody has it, so nobody would end it.
-    if (place->uses == 0) {
-      place->database->replica->Stop();
-      std::lock_guard registry_lock(GlobalRegistry()->mutex);
-      place->database.reset();
+    if (database->uses == 0) {
+      database->replica->Stop();
+      Forget(place.get(), database);
     }
     return Status(Code::kNoMemory, "opening " + path + ": out of memory");
   }
 }
 
 bool IsOpen(const std::string& path) {
-  Registry* registry = GlobalRegistry();
-  std::lock_guard lock(registry->mutex);
-  if (registry->gated.count(path) != 0) return true;
-  auto it = registry->places.find(path);
-  return it != registry->places.end() && it->second->database != nullptr;
+  std::vector<std::shared_ptr<Database>> databases;
+  {
+    Registry* registry = GlobalRegistry();
+    std::lock_guard lock(registry->mutex);
+    if (registry->gated.count(path) != 0) return true;
+    auto it = registry->places.find(path);
+    if (it != registry->places.end()) databases = it->second->databases;
+  }
+  return std::any_of(databases.begin(), databases.end(),
+                     [](const auto& database) { return CheckInPlace(*database).ok(); });
 }
 
 bool IsAnythingOpen() {
@@ -239,7 +289,7 @@ bool IsAnythingOpen() {
   std::lock_guard lock(registry->mutex);
   if (!registry->gated.empty()) return true;
   for (const auto& [path, place] : registry->places) {
-    if (place->database != nullptr) return true;
+    if (!place->databases.empty()) return true;
   }
   return false;
 }
@@ -249,7 +299,7 @@ std::vector<std::shared_ptr<Replica>> ReplicasInUse() {
   std::lock_guard lock(registry->mutex);
   std::vector<std::shared_ptr<Replica>> replicas;
   for (const auto& [path, place] : registry->places) {
-    if (place->database != nullptr) replicas.push_back(place->database->replica);
+    if (!place->databases.empty()) replicas.push_back(place->databases.back()->replica);
   }
   return replicas;
 }

@@ -1,9 +1,12 @@
-// The gated databases that this process has open: one Database for each path, shared by its
-// connections.
+// The gated databases that this process has open: one Database for each file, shared by its
+// connections. A path has several while connections are open to a replica that was deleted, and to
+// the one that was made in its place.
 //
 //   (DB1) No handle, thread or lock of ours exists for a database that no connection has open.
 //   (DB2) After a fork the child refuses the databases that were open at the fork, and no others;
 //         nothing that it does with them, closing included, changes anything for the parent.
+//   (DB3) What was opened as one file's never opens another one's database, log or index, though
+//         they have the names now.
 // Any thread.
 
 #ifndef TURSO_VFS_DATABASE_H_
@@ -37,8 +40,12 @@ struct Database {
   std::shared_ptr<Replica> replica;  // Null for a database that was gated with RegisterGate.
   Options options;                   // Of the open that made it.
   int generation = 0;
-  std::optional<Footprint> file;  // Which one it was when the replica was opened.
+  int uses = 0;                            // Of its connections; under the path's mutex.
+  std::optional<Footprint> file, sidecar;  // Which ones they were when the replica was opened.
 };
+
+// kIo if the name of the database leads to another file than the replica's, or to none: (DB3).
+Status CheckInPlace(const Database& database);
 
 // Counts as a connection of its database until it goes.
 class DatabaseUse {
@@ -68,9 +75,10 @@ std::unique_ptr<DatabaseUse> UseGated(const std::string& path);
 enum class Missing { kRefuse, kCreate };
 Result<std::unique_ptr<DatabaseUse>> UseReplica(const std::string& path, const Options& options,
                                                 Missing missing);
-// Whether a gated database or an open replica has this path.
+// Whether the file that has this path is a gated database or an open replica.
 bool IsOpen(const std::string& path);
 bool IsAnythingOpen();
+// Of each path the newest.
 std::vector<std::shared_ptr<Replica>> ReplicasInUse();
 
 }  // namespace turso

@@ -112,8 +112,29 @@ int DeviceCharacteristics(sqlite3_file* file) {
          ~(SQLITE_IOCAP_BATCH_ATOMIC | SQLITE_IOCAP_IMMUTABLE);
 }
 
+// What SQLite opens by name for a database file that is open: its log, its index. (DB3) It is
+// another's if the name is another's now.
+int CheckNameIsOurs(Session* session, const char* doing) {
+  Status there = session->files->CheckPlace(LowerFiles::kDatabase);
+  if (there.ok()) return SQLITE_OK;
+  there = there.While(doing);
+  Database& database = **session->database;
+  if (database.replica != nullptr) {
+    database.replica->Refused(there);
+  } else {
+    Log(LogLevel::kError, there.text());
+  }
+  return SQLITE_CANTOPEN;
+}
+
 int ShmMap(sqlite3_file* file, int block, int size, int extend, void volatile** out) {
   Session* session = File(file)->session;
+  *out = nullptr;
+  if (session->index == nullptr) {
+    const int code =
+        Guarded(SQLITE_CANTOPEN, [&] { return CheckNameIsOurs(session, "opening the wal-index"); });
+    if (code != SQLITE_OK) return code;
+  }
   int code = session->lower->pMethods->xShmMap(session->lower, block, size, extend, out);
   if (code != SQLITE_OK || *out == nullptr) return code;
   code = Guarded(SQLITE_IOERR_SHMMAP, [&] {
@@ -291,6 +312,10 @@ int OpenGatedFile(const char* name, sqlite3_file* file, int flags, int* out_flag
   session->is_ours = !session->database->counted();
   session->files.emplace(lower, nullptr, (*session->database)->path);
   session->files->NotePlace(LowerFiles::kDatabase);
+  if (Status there = CheckInPlace(**session->database); !there.ok()) {
+    Log(LogLevel::kError, there.While("opening " + std::string(name)).text());
+    return SQLITE_CANTOPEN;
+  }
   Result<uint32_t> page_size = PageSizeOf(&*session->files);
   if (!page_size.ok() || lower->pMethods->iVersion < 2) {
     Log(LogLevel::kError, "opening " + std::string(name) + ": " +
@@ -328,8 +353,10 @@ Session* SessionOfWal(const char* wal_name) {
 
 int OpenGatedWal(const char* name, sqlite3_file* file, int flags, int* out_flags,
                  Session* session) {
+  int code = CheckNameIsOurs(session, "opening the log");
+  if (code != SQLITE_OK) return code;
   session->lower_wal.emplace();
-  int code = session->lower_wal->Open(name, flags, out_flags);
+  code = session->lower_wal->Open(name, flags, out_flags);
   if (code != SQLITE_OK) {
     session->lower_wal.reset();
     return code;

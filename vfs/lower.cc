@@ -1,9 +1,12 @@
 #include "vfs/lower.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <mutex>
 #include <vector>
 
+#include "vfs/database.h"
 #include "vfs/vfs.h"
 
 namespace turso {
@@ -49,6 +52,8 @@ class OwnFiles : public LowerFiles {
   }
 
   Result<volatile uint8_t*> MapIndex(int block, Extend extend) override {
+    // The VFS below opens it by name: (DB3).
+    if (!mapped_) TURSO_RETURN_IF_ERROR(CheckPlace(kDatabase));
     mapped_ = true;
     Result<volatile uint8_t*> mapped = LowerFiles::MapIndex(block, extend);
     if (block == 0 && mapped.ok()) NotePlace(kIndex);
@@ -168,23 +173,62 @@ namespace {
 
 constexpr const char* kSuffixes[LowerFiles::kPlaces] = {"", "-wal", "-shm"};
 
+// All that there are, under RegistryMutex.
+std::vector<LowerFiles*>& OpenFiles() {
+  static auto* files = new std::vector<LowerFiles*>;
+  return *files;
+}
+
 }  // namespace
 
+LowerFiles::LowerFiles(sqlite3_file* database, sqlite3_file* wal, std::string path)
+    : database_(database), wal_(wal), path_(std::move(path)) {
+  std::lock_guard lock(RegistryMutex());
+  OpenFiles().push_back(this);
+}
+
+LowerFiles::~LowerFiles() {
+  std::lock_guard lock(RegistryMutex());
+  std::erase(OpenFiles(), this);
+}
+
 void LowerFiles::NotePlace(Place place) {
-  if (!places_[place]) places_[place] = FootprintOf(path_ + kSuffixes[place]);
+  if (places_[place]) return;
+  const std::optional<Footprint> now = FootprintOf(path_ + kSuffixes[place]);
+  std::lock_guard lock(RegistryMutex());
+  places_[place] = now;
+}
+
+Status LowerFiles::CheckPlace(Place place) const {
+  if (!places_[place]) return OkStatus();
+  const std::string name = path_ + kSuffixes[place];
+  const std::optional<Footprint> now = FootprintOf(name);
+  if (now && now->SameFile(*places_[place])) return OkStatus();
+  return Replaced(name, path_);
 }
 
 Status LowerFiles::CheckPlaces() {
-  for (int place = kDatabase; place < kPlaces; place++) {
-    if (!places_[place]) continue;
-    const std::string name = path_ + kSuffixes[place];
-    const std::optional<Footprint> now = FootprintOf(name);
-    if (now && now->SameFile(*places_[place])) continue;
-    return Status(Code::kIo, name + (now ? " was replaced" : " was removed") +
-                                 " while it was open; nothing was written. Close " + path_ +
-                                 " in every program, and open it again");
-  }
+  for (Place place : {kDatabase, kLog, kIndex}) TURSO_RETURN_IF_ERROR(CheckPlace(place));
   return OkStatus();
+}
+
+bool LowerFiles::AnyHasLogOrIndexOf(const std::string& path) {
+  for (Place place : {kLog, kIndex}) {
+    const std::optional<Footprint> now = FootprintOf(path + kSuffixes[place]);
+    if (!now) continue;
+    std::lock_guard lock(RegistryMutex());
+    for (const LowerFiles* files : OpenFiles()) {
+      const std::optional<Footprint>& theirs = files->places_[place];
+      if (files->path_ == path && theirs && theirs->SameFile(*now)) return true;
+    }
+  }
+  return false;
+}
+
+Status Replaced(const std::string& name, const std::string& database) {
+  return Status(Code::kIo, name + (FootprintOf(name) ? " was replaced" : " was removed") +
+                               " while it was open; nothing was written. Close " + database +
+                               " in every program, and open it again");
 }
 
 Result<ReplicaHost::Found> LookAtDatabase(const std::string& path) {

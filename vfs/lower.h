@@ -41,8 +41,12 @@ class LowerFile {
 // locks are those of its handle.
 class LowerFiles : public WalFiles {
  public:
-  LowerFiles(sqlite3_file* database, sqlite3_file* wal, std::string path)
-      : database_(database), wal_(wal), path_(std::move(path)) {}
+  LowerFiles(sqlite3_file* database, sqlite3_file* wal, std::string path);
+  ~LowerFiles() override;
+  LowerFiles(const LowerFiles&) = delete;
+  LowerFiles& operator=(const LowerFiles&) = delete;
+  // Whether handles of this process are open on the very log or wal-index that `path` has now.
+  static bool AnyHasLogOrIndexOf(const std::string& path);
 
   Status ReadDatabase(uint64_t offset, MutableByteView out) override;
   Result<uint64_t> DatabaseSize() override;
@@ -61,6 +65,8 @@ class LowerFiles : public WalFiles {
   // What is open is the file that has this name now: the database with this suffix.
   enum Place { kDatabase, kLog, kIndex, kPlaces };
   void NotePlace(Place place);
+  // kIo if the name leads to another file than the one that was noted, or to none.
+  Status CheckPlace(Place place) const;
 
  protected:
   Status Failure(const char* doing, int code) const;
@@ -70,8 +76,11 @@ class LowerFiles : public WalFiles {
   std::string path_;
 
  private:
-  std::array<std::optional<Footprint>, kPlaces> places_;
+  std::array<std::optional<Footprint>, kPlaces> places_;  // Changed with RegistryMutex held.
 };
+
+// What CheckPlaces says of `name`, a file of `database`.
+Status Replaced(const std::string& name, const std::string& database);
 
 // How the database at `path` is found before a connection of ours opens it.
 Result<ReplicaHost::Found> LookAtDatabase(const std::string& path);

@@ -21,6 +21,7 @@ int OpenMain(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, 
   const UriParameters literal = TakeExpected(name);
   if (const std::shared_ptr<Database>& database = InternalDatabase();
       database != nullptr && database->path == name) {
+    if (!CheckInPlace(*database).ok()) return SQLITE_CANTOPEN;
     return OpenGatedFile(name, file, flags, out_flags,
                          std::make_unique<DatabaseUse>(database, false));
   }
