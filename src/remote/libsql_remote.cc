@@ -7,6 +7,8 @@
 #include <set>
 #include <utility>
 
+#include "src/base/fork_gate.h"
+
 namespace turso {
 
 namespace {
@@ -41,11 +43,13 @@ class Ends {
     return *all;
   }
   void Note(const std::string& session, uint64_t end) {
+    ForkGate::Inside inside;
     std::lock_guard lock(mutex_);
     if (ends_.size() >= kSessionsMax && ends_.count(session) == 0) ends_.clear();
     ends_[session] = std::max(ends_[session], end);
   }
   uint64_t Of(const std::string& session) {
+    ForkGate::Inside inside;
     std::lock_guard lock(mutex_);
     const auto found = ends_.find(session);
     return found == ends_.end() ? 0 : found->second;

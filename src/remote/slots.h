@@ -1,6 +1,8 @@
 // The write slots of libSQL servers that this process holds between the beginning of a transaction
 // and its commit, by their fence. A slot is a Hrana stream in a transaction that has written
-// nothing; it can be used by any thread, one at a time: who takes it has it alone.
+// nothing; it can be used by any thread, one at a time: who takes it has it alone. One that is left
+// is forgotten after the time that the server keeps it for. A child of fork() has none of its
+// parent's.
 
 #ifndef TURSO_SRC_REMOTE_SLOTS_H_
 #define TURSO_SRC_REMOTE_SLOTS_H_
@@ -8,7 +10,8 @@
 #include <cstdint>
 #include <optional>
 
-#include "src/remote/hrana_client.h"
+#include "src/base/clock.h"
+#include "src/remote/hrana_message.h"
 
 namespace turso {
 
@@ -18,8 +21,8 @@ struct Slot {
 };
 
 // The fence under which it is found again: random, so that another process's is not taken for it.
-uint64_t KeepSlot(Slot slot);
-std::optional<Slot> TakeSlot(uint64_t fence);
+uint64_t KeepSlot(Slot slot, Instant now = Instant::Now());
+std::optional<Slot> TakeSlot(uint64_t fence, Instant now = Instant::Now());
 
 }  // namespace turso
 
