@@ -57,6 +57,8 @@ class LibsqlRemote : public Remote {
   Result<Order> Compare(const Revision& a, const Revision& b, const Call& call) override;
 
   bool TakesPages() const override { return false; }
+  // It is a slot, and that a stream of this process has.
+  bool SharesLeases() const override { return false; }
   const Traffic& traffic() const override { return traffic_; }
   void Cancel() override {
     log_.Cancel();

@@ -165,6 +165,8 @@ class Remote {
   // pages of the same content, and the revision of a CommitAnswer or a SettleAnswer is one that
   // nothing can be pulled from; pages since the base of the commit bring the primary's.
   virtual bool TakesPages() const { return true; }
+  // Whether any process of the replica may commit under a lease that another one acquired.
+  virtual bool SharesLeases() const { return true; }
 
   virtual Result<Identity> Identify(const Call& call) = 0;
   // Brings `sink` everything that changed since `since` (empty: the whole database) and returns the

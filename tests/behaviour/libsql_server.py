@@ -41,6 +41,10 @@ class Server:
     def file(self, _name=None):
         return None
 
+    def database_file(self):
+        """An ordinary SQLite database, to be opened while the server is stopped."""
+        raise NotImplementedError
+
     def post(self, path, body):
         headers = {"Content-Type": "application/json"}
         if self.token:
@@ -110,8 +114,14 @@ def _value(value):
 class FakeServer(Server):
     """tests/support/fake_sqld.py."""
 
+    port = 0
+
+    def database_file(self):
+        return self.directory / "data"
+
     def start(self):
         command = [harness.PYTHON, FAKE, "--data", self.directory]
+        command += ["--listen", f"127.0.0.1:{self.port}"]
         if self.token:
             command += ["--token", self.token]
         with open(self.log_path, "ab") as log:
@@ -151,8 +161,14 @@ class FakeServer(Server):
         self.post("/fake/steal", {})
 
     def calls(self):
+        return self._get("/fake/requests")
+
+    def streams(self):
+        return self._get("/fake/streams")
+
+    def _get(self, path):
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(self.url() + "/fake/requests", timeout=60) as answer:
+        with opener.open(self.url() + path, timeout=60) as answer:
             return json.load(answer)
 
 
@@ -162,6 +178,9 @@ class RealServer(Server):
     def __init__(self, directory, *arguments, token=None):
         super().__init__(directory, token)
         self.arguments = arguments
+
+    def database_file(self):
+        return self.directory / "data.sqld/dbs/default/data"
 
     def snapshots(self):
         return list(self.directory.glob("data.sqld/dbs/*/snapshots/*.snap"))

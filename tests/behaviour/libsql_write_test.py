@@ -478,6 +478,19 @@ class WritesToTheFake(WritesToLibsql, BehaviourTest):
         db.close()
         self.converges(server, app)
 
+    def test_a_slot_that_rests_is_not_taken_by_another_process_and_is_given_back(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)")
+        app = self.app(server)
+        one, other = self.client(app), self.client(app)
+        other.sql("SELECT * FROM t")
+        for n in range(20):
+            one.sql("BEGIN IMMEDIATE")
+            one.sql("COMMIT")  # It wrote nothing: the slot rests for a moment.
+            other.sql("INSERT INTO t VALUES(?)", (n,))
+        wait_until(lambda: server.streams() == 0, what="the last slot to be given back")
+        self.assertEqual(server.sql("SELECT count(*) FROM t"), [(20,)])
+
     def test_a_transaction_of_ten_statements_costs_as_much_as_one_of_one(self):
         server = self.server()
         server.sql("CREATE TABLE t(a)")

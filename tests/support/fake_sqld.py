@@ -15,14 +15,17 @@ It prints "listening on http://127.0.0.1:PORT". What sqld does by itself now and
                            "last-words": the server ends after it, without an answer
     POST /fake/damage      {"what": ..., "calls": n}: the next n answers with frames are spoiled; see Damage
     GET  /fake/requests    how often which path was asked for
+    GET  /fake/streams     how many streams of Hrana are open
 """
 
 import argparse
+import collections
 import contextlib
 import http.server
 import json
 import os
 import pathlib
+import select
 import signal
 import sqlite3
 import struct
@@ -35,6 +38,7 @@ import uuid
 PAGE = 4096
 BATCH = 1024
 SLOT_SECONDS = 2  # Five at sqld.
+PATIENCE_SECONDS = 10  # Of who waits for a slot that is not taken from its holder.
 MASK = (1 << 64) - 1
 TYPES = (
     "application/grpc-web",
@@ -235,6 +239,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/fake/requests":
             self.answer_json(self.server.requests)
+        elif self.path == "/fake/streams":
+            self.answer_json(len(self.server.streams))
         elif self.path in ("/health", "/v2", "/v3", "/v3-protobuf"):
             self.answer(200, "text/plain", b"")
         else:
@@ -244,15 +250,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         counts = self.server.requests
         counts[self.path] = counts.get(self.path, 0) + 1
-        with self.server.turn:
-            if self.path.startswith("/fake/"):
-                return self.control(self.path[6:], json.loads(body or b"{}"))
-            if self.path.startswith("/wal_log.ReplicationLog/"):
-                return self.replication(self.path.rsplit("/", 1)[1], body)
-            if self.path in ("/v2/pipeline", "/v3/pipeline"):
-                return self.pipeline(json.loads(body))
-            if self.path == "/v3-protobuf/pipeline":
-                return self.protobuf_pipeline(fields(body))
+        with self.server.turned:
+            try:
+                return self.take(body)
+            finally:
+                self.server.turned.notify_all()
+
+    def take(self, body):
+        if self.path.startswith("/fake/"):
+            return self.control(self.path[6:], json.loads(body or b"{}"))
+        if self.path.startswith("/wal_log.ReplicationLog/"):
+            return self.replication(self.path.rsplit("/", 1)[1], body)
+        if self.path in ("/v2/pipeline", "/v3/pipeline"):
+            return self.pipeline(json.loads(body))
+        if self.path == "/v3-protobuf/pipeline":
+            return self.protobuf_pipeline(fields(body))
         return self.answer(404, "text/plain", b"")
 
     def is_authorized(self):
@@ -371,7 +383,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 response = {"type": "close"}
             else:
                 try:
-                    response = {"type": "execute", "result": execute(stream.db, request["stmt"])}
+                    result = self.in_turn(lambda: execute(stream.db, request["stmt"]))
+                    response = {"type": "execute", "result": result}
                 except sqlite3.Error as error:
                     text = f"SQLite error: {error}"
                     failure = {"message": text, "code": getattr(error, "sqlite_errorname", None)}
@@ -437,6 +450,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             os._exit(0)
         return self.answer(200, "application/x-protobuf", answer)
 
+    def hung_up(self):
+        """sqld ends a stream when its client goes away."""
+        poll = select.poll()
+        poll.register(self.connection, select.POLLRDHUP)
+        return bool(poll.poll(0))
+
     def take_fault(self, what):
         return what in self.server.faults and not self.server.faults.remove(what)
 
@@ -455,9 +474,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if stream.stolen:
             return b"", field(1, "Transaction timed out") + field(2, "TRANSACTION_TIMEOUT")
         try:
-            if sql == "BEGIN IMMEDIATE":
-                self.steal_from_the_slow()
-            cursor = stream.db.execute(sql, arguments)
+            cursor = self.in_turn(lambda: stream.db.execute(sql, arguments))
             rows = b"".join(
                 field(2, b"".join(field(1, to_protobuf(v)) for v in row)) for row in cursor
             )
@@ -465,11 +482,37 @@ class Handler(http.server.BaseHTTPRequestHandler):
             code = getattr(error, "sqlite_errorname", "SQLITE_UNKNOWN")
             return b"", field(1, f"SQLite error: {error}") + field(2, code)
         if sql == "BEGIN IMMEDIATE":
+            if self.hung_up():
+                stream.db.execute("ROLLBACK")
             self.server.holder = stream
             stream.since = time.monotonic()
         self.server.log.read()
         end = self.server.log.end
         return rows + (field(5, end - 1) if end else b""), b""
+
+    def in_turn(self, act):
+        """Who comes while another has the slot to write waits, and those who wait come one after another."""
+        waiting, ticket = self.server.waiting, object()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            if ticket not in waiting or waiting[0] is ticket:
+                self.steal_from_the_slow()
+                try:
+                    done = act()
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                        self.leave(ticket)
+                        raise
+                else:
+                    self.leave(ticket)
+                    return done
+            if ticket not in waiting:
+                waiting.append(ticket)
+            self.server.turned.wait(0.02)
+
+    def leave(self, ticket):
+        if ticket in self.server.waiting:
+            self.server.waiting.remove(ticket)
 
     def steal_from_the_slow(self):
         holder = self.server.holder
@@ -561,7 +604,8 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self, address, data, token):
         super().__init__(address, Handler)
         self.token = token
-        self.turn = threading.Lock()
+        self.turned = threading.Condition()  # One request at a time, but for those that wait for the slot.
+        self.waiting = collections.deque()
         self.requests, self.streams, self.damage, self.faults = {}, {}, [], []
         self.holder = None  # The stream that began to write last.
         self.path = pathlib.Path(data) / "data"
