@@ -14,6 +14,7 @@ Environment:
     TURSO_TEST_SEED      the seed of the random tests; each prints its own
     TURSO_TEST_SECONDS   how long each random test runs, where that is longer than its own time
     TURSO_TEST_KEEP=1    leaves the temporary directories
+    TURSO_TEST_REMOTE    what primary() is: turso-primary (unless said otherwise), fake_sqld, or sqld (libsql_primary.py)
     TURSO_TEST_CONTROL=plain   opens the primary's file itself, by plain SQLite, in place of every replica: a control
                          run that shows what the tests of P1, P4, P6 and of SQL say of a database known to be right
 """
@@ -59,10 +60,12 @@ libsqlite3.sqlite3_initialize()
 import sqlite3  # noqa: E402  (see above)
 
 CONTROL = os.environ.get("TURSO_TEST_CONTROL") == "plain"
+REMOTE = os.environ.get("TURSO_TEST_REMOTE", "turso-primary")
 BUILD_DIR = pathlib.Path(os.environ.get("TURSO_BUILD_DIR", "build")).resolve()
 EXTENSION = BUILD_DIR / "libturso_vfs.so"
 PRIMARY = BUILD_DIR / "turso-primary"
 PYTHON = "/usr/bin/python3"
+NOT_HERE = 77  # The exit status of a test that needs a program which is not part of this project.
 START_SECONDS = 30  # For anything that must happen soon on a loaded machine.
 
 # The codes of the contract that a healthy primary's replicas may show to a writer.
@@ -607,7 +610,13 @@ class BehaviourTest(unittest.TestCase):
         return os.path.join(self.directory, name)
 
     def primary(self, *arguments, name="primary", create=True, start=True):
-        primary = Primary(self.path(name), *arguments, create=create)
+        if REMOTE == "turso-primary":
+            primary = Primary(self.path(name), *arguments, create=create)
+        else:
+            from libsql_primary import LibsqlPrimary  # It stands on this module.
+
+            assert create and not arguments, "only a turso-primary has options"
+            primary = LibsqlPrimary(REMOTE, self.path(name))
         self._primaries.append(primary)
         return primary.start() if start else primary
 
@@ -669,8 +678,30 @@ class BehaviourTest(unittest.TestCase):
         self.fail(f"no text names {fragments}; the texts are {shown}")
 
 
+def only_of_primary(reason):
+    """Of a test, or a class of them, that another remote (TURSO_TEST_REMOTE) cannot take."""
+
+    def mark(test):
+        test.only_of_primary = reason
+        return test
+
+    return mark
+
+
+class _Loader(unittest.TestLoader):
+    def getTestCaseNames(self, case):
+        names = super().getTestCaseNames(case)
+        if REMOTE == "turso-primary":
+            return names
+        marked = lambda what: getattr(what, "only_of_primary", None)  # noqa: E731
+        return [name for name in names if not marked(case) and not marked(getattr(case, name))]
+
+
 def main():
+    if REMOTE == "sqld" and not (os.environ.get("SQLD") or shutil.which("sqld")):
+        print("sqld is not here")
+        sys.exit(NOT_HERE)
     assert sys.executable == PYTHON or os.path.samefile(
         sys.executable, PYTHON
     ), f"run by {sys.executable}; these tests need Debian's {PYTHON}"
-    unittest.main(verbosity=2)
+    unittest.main(verbosity=2, testLoader=_Loader())

@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 
-from harness import BehaviourTest, libsqlite3, main
+from harness import BehaviourTest, libsqlite3, main, only_of_primary
 
 NO_CKPT_ON_CLOSE = 1006  # SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE
 
@@ -26,6 +26,7 @@ class LastClose(BehaviourTest):
         finally:
             db.close()
 
+    @only_of_primary("pages that a libSQL server has not sent back are in no checkpoint")
     def test_the_file_alone_has_everything_after_the_last_close_and_not_before(self):
         first, second = self.app.connect(), self.app.connect()
         first.execute("CREATE TABLE t(a)")
@@ -73,6 +74,7 @@ class LastClose(BehaviourTest):
         reader.sql("COMMIT")
         self.assertEqual(reader.sql("SELECT count(*) FROM t"), [(2,)])
 
+    @only_of_primary("the pages of a commit come back from a libSQL server")
     def test_the_replica_goes_on_where_it_was_without_having_pulled_anything_anew(self):
         for number in range(3):
             db = self.app.connect()
