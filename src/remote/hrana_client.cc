@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "src/base/printable.h"
+#include "src/remote/come_again.h"
 
 namespace turso {
 
@@ -50,12 +51,11 @@ Result<std::vector<HranaResult>> HranaClient::AskOnce(const HranaRequest& reques
   request_.body = request.Body(stream->baton);
   request_.repeat = stream->baton.empty() ? Repeat::kOnce : Repeat::kNever;
   *stream = {};
-  HttpOutcome outcome = http_.Exchange(request_, {call.timeout, call.interrupted, call.cancelled});
+  HttpOutcome outcome = ExchangeAndComeAgain(
+      request_, {call.timeout, call.interrupted, call.cancelled}, &http_, traffic_);
   request_.body = {};
-  *sent = outcome.sent;
-  traffic_->round_trips += outcome.sent ? 1 : 0;
-  traffic_->bytes_sent += outcome.bytes_sent;
-  traffic_->bytes_received += outcome.bytes_received;
+  const bool turned_away = outcome.status.ok() && outcome.answer.status == 429;
+  *sent = outcome.sent && !turned_away;
   if (!outcome.status.ok()) return outcome.status;
   if (outcome.answer.status != 200) return LibsqlRefusal(request_.url, outcome.answer);
   Result<HranaAnswer> answer = ParseHranaAnswer(AsBytes(outcome.answer.body), request.size());

@@ -1,9 +1,10 @@
 // SQL at a libSQL server: Hrana 3 over HTTP.
 //
 // A stream ends after ten seconds without a request, and what it had begun is rolled back then.
-//   (HC1) A request on a stream that is open is sent at most once, and `sent` is false only if no
-//         byte of it left. One that opens a stream may be sent again where a kept connection turns
-//         out to be dead; so it commits nothing.
+//   (HC1) A request on a stream that is open is sent at most once, but for one that was turned
+//         away, and `sent` is false only if no byte of it left or it was turned away. One that
+//         opens a stream may be sent again where a kept connection turns out to be dead; so it
+//         commits nothing.
 // One thread at a time, but for Cancel().
 
 #ifndef TURSO_SRC_REMOTE_HRANA_CLIENT_H_

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "src/base/printable.h"
+#include "src/remote/come_again.h"
 #include "src/remote/protobuf.h"
 
 namespace turso {
@@ -138,16 +139,13 @@ Result<GrpcStatus> LogClient::AskOnce(MessageSink* sink, const Call& call) {
   Records records(sink);
   request_.token = token_.text();
   request_.sink = &records;
-  HttpOutcome outcome = http_.Exchange(request_, PatienceOf(call));
+  HttpOutcome outcome = ExchangeAndComeAgain(request_, PatienceOf(call), &http_, traffic_);
   request_.sink = nullptr;
   return Judge(outcome, records.Finish());
 }
 
 Result<GrpcStatus> LogClient::Judge(const HttpOutcome& outcome,
                                     Result<std::optional<GrpcStatus>> trailers) {
-  traffic_->round_trips += outcome.sent ? 1 : 0;
-  traffic_->bytes_sent += outcome.bytes_sent;
-  traffic_->bytes_received += outcome.bytes_received;
   if (!outcome.status.ok()) return outcome.status;
   if (outcome.answer.status != 200) return LibsqlRefusal(request_.url, outcome.answer);
   Result<std::optional<GrpcStatus>> status = GrpcStatusOf(outcome.answer.headers);
@@ -239,6 +237,9 @@ Status LogClient::BeginCheck(uint64_t next, const Call& call) {
 bool LogClient::FinishCheck(const Call& call) {
   if (!check_) return false;
   HttpOutcome outcome = http_.Finish(PatienceOf(call));
+  traffic_->round_trips += outcome.sent ? 1 : 0;
+  traffic_->bytes_sent += outcome.bytes_sent;
+  traffic_->bytes_received += outcome.bytes_received;
   request_.sink = nullptr;
   Result<GrpcStatus> status = Judge(outcome, check_->records.Finish());
   const bool nothing = check_->frames == 0;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "src/base/printable.h"
+#include "src/remote/come_again.h"
 
 namespace turso {
 
@@ -128,7 +129,7 @@ HttpOutcome PrimaryRemote::Exchanged(const Patience& patience) {
     traffic_.bytes_sent += outcome.bytes_sent;
     traffic_.bytes_received += outcome.bytes_received;
     const Duration left = begun_at_ + patience.timeout - Instant::Now();
-    if (!MayComeAgain(outcome, left)) return outcome;
+    if (!MayComeAgain(request_, outcome, left)) return outcome;
     const Duration pause = *outcome.answer.retry_after;
     outcome.status = http_.Rest(pause, patience).While(request_.url);
     if (!outcome.status.ok()) {
@@ -138,15 +139,6 @@ HttpOutcome PrimaryRemote::Exchanged(const Patience& patience) {
     rest.timeout = left - pause;
     http_.Begin(request_, rest.timeout);
   }
-}
-
-bool PrimaryRemote::MayComeAgain(const HttpOutcome& outcome, Duration left) const {
-  if (!outcome.status.ok()) return false;
-  const HttpAnswer& answer = outcome.answer;
-  // A gateway that says 503 may have passed a commit on before.
-  const bool is_commit = request_.repeat == Repeat::kNever;
-  if (answer.status != 429 && (answer.status != 503 || is_commit)) return false;
-  return answer.retry_after && *answer.retry_after < left;
 }
 
 Result<PrimaryRemote::Answer> PrimaryRemote::Judge(HttpOutcome outcome) const {

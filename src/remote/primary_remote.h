@@ -72,7 +72,6 @@ class PrimaryRemote : public Remote {
              const Call& call);
   Result<Answer> Finish(const Call& call);
   HttpOutcome Exchanged(const Patience& patience);
-  bool MayComeAgain(const HttpOutcome& outcome, Duration left) const;
 
   Result<Answer> Judge(HttpOutcome outcome) const;
   Status JudgeRefusal(const HttpAnswer& answer) const;

@@ -431,6 +431,27 @@ class WritesToTheFake(WritesToLibsql, BehaviourTest):
         db.close()
         self.converges(server, app)
 
+    def test_a_server_that_says_when_to_come_again_is_asked_then(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)")
+        app = self.app(server, sync_interval="off")
+        db = self.open(app)
+        db.execute("INSERT INTO t VALUES(0)")
+        for n, fault in enumerate(("log-503", "begin-503", "429"), start=1):
+            with self.subTest(fault=fault):
+                server.fault(fault)
+                db.execute("SELECT turso_sync()").fetchall()
+                db.execute("INSERT INTO t VALUES(?)", (n,))
+                self.assertEqual(server.sql("SELECT max(a) FROM t"), [(n,)])
+        # A gateway that says so may have passed it on: the server is asked what became of it.
+        server.fault("503")
+        self.assert_code(self.fails(db.execute, "INSERT INTO t VALUES(9)"), BUSY_SNAPSHOT)
+        db.execute("INSERT INTO t VALUES(4)")
+        self.assertEqual(server.sql("SELECT a FROM t"), [(n,) for n in range(5)])
+        self.assertEqual(db.execute("SELECT conflicts FROM turso_status").fetchone(), (1,))
+        db.close()
+        self.converges(server, app)
+
     def test_a_commit_without_an_answer_is_settled_where_it_was_sent_and_nowhere_else(self):
         server, stranger = self.server(), self.server("stranger")
         stranger.sql("CREATE TABLE t(a)", "INSERT INTO t VALUES('theirs')")

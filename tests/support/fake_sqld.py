@@ -12,7 +12,8 @@ It prints "listening on http://127.0.0.1:PORT". What sqld does by itself now and
     POST /fake/new-log     and so does the log: another id, and the content in one transaction
     POST /fake/steal       who has the slot to write loses it, as at sqld after five seconds
     POST /fake/fault       {"what": "lost-request" or "lost-answer"}: of the next write; "too-large": it is refused;
-                           "last-words": the server ends after it, without an answer
+                           "last-words": the server ends after it, without an answer; "429", "503": come again,
+                           in a second. "begin-503", "log-503": so of what opens a stream, or asks for the log
     POST /fake/damage      {"what": ..., "calls": n}: the next n answers with frames are spoiled; see Damage
     GET  /fake/requests    how often which path was asked for
     GET  /fake/streams     how many streams of Hrana are open
@@ -320,6 +321,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     "Error parsing auth header: Expected authorization header but none given",
                 )
             return self.grpc_error(UNAUTHENTICATED, "AuthError: The JWT is invalid")
+        if self.take_fault("log-503"):
+            return self.come_again(503)
         message = numbers(body[5:])
         log.read()
         if call == "Hello":
@@ -412,6 +415,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if has_batch and self.take_fault("too-large"):
             return self.answer(413, "text/html", b"<h1>413 Request Entity Too Large</h1>")
         baton = next((v.decode() for n, v in body if n == 1), None)
+        for status in (429, 503):
+            if has_batch and self.take_fault(str(status)):
+                return self.come_again(status)
+        if baton is None and self.take_fault("begin-503"):
+            return self.come_again(503)
         if baton is None:
             stream = Stream(self.server.log)
         else:
@@ -458,6 +466,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def take_fault(self, what):
         return what in self.server.faults and not self.server.faults.remove(what)
+
+    def come_again(self, status):
+        self.answer(status, "text/plain", b"too much to do", [("Retry-After", "1")])
 
     def drop(self):
         self.close_connection = True
