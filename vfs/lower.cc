@@ -6,6 +6,7 @@
 #include <mutex>
 #include <vector>
 
+#include "src/base/guard.h"
 #include "vfs/database.h"
 #include "vfs/vfs.h"
 
@@ -255,7 +256,7 @@ Result<ReplicaHost::Found> LookAtDatabase(const std::string& path) {
   if (database->bytes < page_size) return found;  // Not even its first page.
   found.page_size = page_size;
   const std::optional<Footprint> journal = FootprintOf(path + "-journal");
-  found.is_wal = header[19] == 2 && (!journal || journal->bytes == 0);
+  found.is_wal = header[kReadVersionAt] == kWalModeVersion && (!journal || journal->bytes == 0);
   return found;
 }
 

@@ -9,13 +9,12 @@
 #include <cstring>
 #include <fstream>
 
+#include "src/base/guard.h"
 #include "src/primary/sql_connections.h"
 
 namespace turso {
 
 namespace {
-
-constexpr uint8_t kWalMode = 2;
 
 Status SystemFailure(const std::string& doing, const std::string& path) {
   return Status(errno == ENOSPC ? Code::kFull : Code::kIo,
@@ -60,7 +59,9 @@ Status EnsureWalMode(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
     if (!file) return Status(Code::kNotFound, path + ": no such database");
     file.read(reinterpret_cast<char*>(header), sizeof header);
-    if (file && header[18] == kWalMode && header[19] == kWalMode) return OkStatus();
+    const bool has_wal =
+        header[kWriteVersionAt] == kWalModeVersion && header[kReadVersionAt] == kWalModeVersion;
+    if (file && has_wal) return OkStatus();
     if (file.gcount() != 0 && std::memcmp(header, "SQLite format 3", 16) != 0) {
       return Status(Code::kInvalid, path + " is not an SQLite database");
     }

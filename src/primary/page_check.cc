@@ -5,6 +5,8 @@
 #include <cstring>
 #include <string>
 
+#include "src/base/guard.h"
+
 namespace turso {
 
 namespace {
@@ -15,20 +17,17 @@ Status Invalid(const std::string& why) {
 
 // Offsets in page 1.
 constexpr size_t kPageSize = 16;
-constexpr size_t kWriteVersion = 18;
-constexpr size_t kReadVersion = 19;
 constexpr size_t kReserved = 20;
 constexpr size_t kFractions = 21;
 constexpr size_t kDatabaseSize = 28;
 constexpr size_t kEncoding = 56;
-constexpr uint8_t kWalMode = 2;
 
 Status CheckFirstPage(ByteView fresh, ByteView current, uint32_t db_size) {
   if (std::memcmp(fresh.data(), "SQLite format 3", 16) != 0)
     return Invalid("page 1 is no database header");
   if (std::memcmp(&fresh[kPageSize], &current[kPageSize], 2) != 0)
     return Invalid("page 1 names another page size");
-  if (fresh[kWriteVersion] != kWalMode || fresh[kReadVersion] != kWalMode) {
+  if (fresh[kWriteVersionAt] != kWalModeVersion || fresh[kReadVersionAt] != kWalModeVersion) {
     return Invalid("page 1 is not that of a database in WAL mode");
   }
   if (fresh[kReserved] != current[kReserved])

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "src/base/fork_gate.h"
+#include "src/base/guard.h"
 
 namespace turso {
 
@@ -25,7 +26,7 @@ Bytes EmptyDatabase() {
   const std::string_view magic("SQLite format 3\0", 16);
   std::copy(magic.begin(), magic.end(), page.begin());
   StoreBig16(&page[16], kLibsqlPageSize);
-  page[18] = page[19] = 2;
+  page[kWriteVersionAt] = page[kReadVersionAt] = kWalModeVersion;
   page[21] = 64;
   page[22] = page[23] = 32;
   StoreBig32(&page[28], 1);

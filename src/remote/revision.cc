@@ -1,5 +1,6 @@
 #include <cstring>
 
+#include "src/base/guard.h"
 #include "src/remote/remote.h"
 
 #define XXH_INLINE_ALL
@@ -18,12 +19,11 @@ std::optional<Revision> Revision::Parse(std::string_view text) {
 }
 
 PageHash HashPage(PageNo page, ByteView image) {
-  // https://sqlite.org/fileformat2.html#file_format_version_numbers
-  constexpr size_t kWriteVersion = 18;
   XXH128_hash_t hash;
-  if (page.value == 1 && image.size() > kWriteVersion && image[kWriteVersion] != 2) {
+  if (page.value == 1 && image.size() > kWriteVersionAt &&
+      image[kWriteVersionAt] != kWalModeVersion) {
     Bytes copy(image.begin(), image.end());
-    copy[kWriteVersion] = 2;
+    copy[kWriteVersionAt] = kWalModeVersion;
     hash = XXH3_128bits(copy.data(), copy.size());
   } else {
     hash = XXH3_128bits(image.data(), image.size());
