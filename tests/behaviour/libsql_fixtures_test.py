@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 import libsql_server
-from fake_sqld import checksum, fields, numbers
+from fake_sqld import checksum, field, fields, numbers
 from harness import BehaviourTest, main
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "libsql"
@@ -42,11 +42,41 @@ def shape(frames):
     return {(tuple(names), bool(f[3]), len(f[4])) for names, f in frames}
 
 
+def rows_of(result):
+    """The rows of the result of a statement, and whether it says where the log ends."""
+    found = fields(result)
+    return [[fields(v) for _, v in fields(row)] for n, row in found if n == 2], 5 in dict(found)
+
+
+def results_of(body):
+    """Of each request: what kind it is of, and its rows, of a batch by step."""
+    found = []
+    for number, result in fields(body):
+        if number != 3:
+            continue
+        ((outcome, response),) = fields(result)
+        ((kind, what),) = fields(response)
+        if kind == 2:
+            what = rows_of(numbers(what)[1])
+        elif kind == 3:
+            steps = [(n, numbers(entry)) for n, entry in fields(numbers(what)[1])]
+            what = [(n, entry.get(1, 0), rows_of(entry[2])) for n, entry in steps]
+        found.append((outcome, kind, what))
+    return found
+
+
 class FakeIsAsReal(BehaviourTest):
     def server(self, **options):
         server = libsql_server.FakeServer(self.path("server"), **options)
         self._primaries.append(server)
         return server.start()
+
+    def post(self, server, body):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection.request("POST", "/v3-protobuf/pipeline", body)
+        answer = connection.getresponse().read()
+        connection.close()
+        return answer
 
     def ask(self, server, name, session=None, body=None):
         """The answers to a recorded request: the recorded and the fake's."""
@@ -118,6 +148,29 @@ class FakeIsAsReal(BehaviourTest):
         server.stop()
         server = self.server()
         self.assertEqual(*self.ask(server, "no_hello"))
+
+    def test_a_commit_and_a_stream_that_expired_are_answered_alike(self):
+        server = self.server()
+        server.sql(
+            "CREATE TABLE t(a INTEGER PRIMARY KEY, b)",
+            "CREATE TABLE _turso_vfs(replica BLOB PRIMARY KEY, number BLOB NOT NULL, "
+            "refused INTEGER NOT NULL) WITHOUT ROWID",
+        )
+        begin = field(2, field(2, field(1, field(1, "BEGIN IMMEDIATE"))))
+
+        def on_a_stream(name):
+            """The recorded request, with the baton of a stream of the fake's."""
+            baton = dict(fields(self.post(server, begin)))[1]
+            sent = b"".join(field(2, v) for n, v in fields(recorded(f"{name}.request")[1]) if n == 2)
+            return field(1, baton) + sent
+
+        real, given = self.ask(server, "hrana_commit", body=on_a_stream("hrana_commit"))
+        self.assertEqual(results_of(real), results_of(given))
+        self.assertEqual([n for n, _ in fields(real)], [n for n, _ in fields(given)])
+        self.assertEqual(server.sql("SELECT count(*) FROM t"), [(6,)])
+        expired = on_a_stream("hrana_expired")
+        server.expire()
+        self.assertEqual(*self.ask(server, "hrana_expired", body=expired))
 
     def test_an_error_of_sql_is_the_same(self):
         server = self.server()

@@ -156,6 +156,9 @@ class FakeServer(Server):
     def fault(self, what):
         self.post("/fake/fault", {"what": what})
 
+    def expire(self):
+        self.post("/fake/expire", {})
+
     def steal(self):
         """Takes the slot from whoever has it, as sqld does after five seconds for another writer."""
         self.post("/fake/steal", {})

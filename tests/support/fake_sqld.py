@@ -10,6 +10,7 @@ It prints "listening on http://127.0.0.1:PORT". What sqld does by itself now and
     POST /fake/ready       it is
     POST /fake/forget      sessions end, as when the process was started anew
     POST /fake/new-log     and so does the log: another id, and the content in one transaction
+    POST /fake/expire      the streams that are open end, as after ten seconds without a request
     POST /fake/steal       who has the slot to write loses it, as at sqld after five seconds
     POST /fake/fault       {"what": "lost-request" or "lost-answer"}: of the next write; "too-large": it is refused;
                            "last-words": the server ends after it, without an answer; "429", "503": come again,
@@ -285,6 +286,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             log.session = uuid.uuid4()
         elif what == "new-log":
             self.server.new_log()
+        elif what == "expire":
+            self.server.expire()
         elif what == "steal":
             self.steal()
         elif what == "fault":
@@ -425,7 +428,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             stream = self.server.streams.pop(baton, None)
             if stream is None:
-                return self.answer(400, "text/plain", b"Received an invalid baton")
+                return self.no_stream(baton)
         results, closed = b"", False
         for number, request in body:
             if number != 2:
@@ -434,7 +437,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if kind == 1:
                 closed, response = True, field(1, b"")
             elif kind == 2:
-                done = self.run(stream, fields(what)[0][1])
+                done = self.run(stream, fields(what)[0][1], says_end=True)
                 if done[1]:
                     results += field(3, field(2, done[1]))
                     continue
@@ -474,8 +477,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.shutdown(2)
 
-    def run(self, stream, statement):
-        """(the result, the error), one of them empty."""
+    def no_stream(self, baton):
+        if baton not in self.server.expired:
+            return self.answer(400, "text/plain", b"Received an invalid baton")
+        error = field(1, "The stream has expired due to inactivity") + field(2, "STREAM_EXPIRED")
+        return self.answer(400, "application/x-protobuf", error)
+
+    def run(self, stream, statement, says_end=False):
+        """(the result, the error), one of them empty. Of a batch, no step says where the log ends."""
         sql, arguments = "", []
         for number, value in fields(statement):
             if number == 1:
@@ -499,7 +508,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             stream.since = time.monotonic()
         self.server.log.read()
         end = self.server.log.end
-        return rows + (field(5, end - 1) if end else b""), b""
+        return rows + (field(5, end - 1) if end and says_end else b""), b""
 
     def in_turn(self, act):
         """Who comes while another has the slot to write waits, and those who wait come one after another."""
@@ -618,6 +627,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.turned = threading.Condition()  # One request at a time, but for those that wait for the slot.
         self.waiting = collections.deque()
         self.requests, self.streams, self.damage, self.faults = {}, {}, [], []
+        self.expired = set()
         self.holder = None  # The stream that began to write last.
         self.path = pathlib.Path(data) / "data"
         self.path.touch()
@@ -625,6 +635,12 @@ class Server(http.server.ThreadingHTTPServer):
         # As long as somebody has it open, the WAL is not checkpointed away.
         self.keeper = self.log.open()
         self.keeper.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+
+    def expire(self):
+        for stream in self.streams.values():
+            stream.db.close()
+        self.expired.update(self.streams)
+        self.streams.clear()
 
     def new_log(self):
         for stream in self.streams.values():
