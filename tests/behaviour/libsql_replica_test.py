@@ -233,6 +233,32 @@ class ReplicaOfTheFake(ReplicaOfLibsql, BehaviourTest):
         db.execute("SELECT turso_sync()").fetchall()
         self.assertEqual(db.execute(trips).fetchone()[0], before + 2)
 
+    def test_a_transaction_that_does_not_fit_into_the_servers_cache_is_followed(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a INTEGER PRIMARY KEY, b)", FILL.format(50, 3000))
+        replica = self.replica(server, "app", database="", sync_interval="off")
+        db = self.open(replica)
+        more = (
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900) "
+            "INSERT INTO t(b) SELECT zeroblob(3000 + i % 7) FROM n"
+        )
+        server.sql(
+            "BEGIN",
+            more,
+            "SAVEPOINT s",
+            more,
+            "UPDATE t SET b = zeroblob(3100)",
+            "ROLLBACK TO s",
+            "UPDATE t SET b = zeroblob(2900) WHERE a % 3 = 0",
+            "DELETE FROM t WHERE a > 700",
+            "COMMIT",
+        )
+        db.execute("SELECT turso_sync()").fetchall()
+        self.assertEqual(db.execute("SELECT count(*), max(a) FROM t").fetchone(), (700, 700))
+        self.assertEqual(db.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
+        db.close()
+        self.equals_a_fresh_replica(server, replica)
+
     def test_another_address_is_taken_only_for_the_same_log(self):
         server, stranger = self.server(), self.server("stranger")
         for each, word in ((server, "ours"), (stranger, "theirs")):
