@@ -1,4 +1,4 @@
-"""The own tests of go-sqlite3, of DBD::SQLite and of CPython, with every database file a replica, beside the same on plain files.
+"""The own tests of go-sqlite3, DBD::SQLite, CPython and peewee, with every database file a replica, beside the same on plain files.
 
 TURSO_VFS_PROVISION makes each new database a replica of a fresh one at a primary. What differs from plain files must be
 what EXPECTED lists, with the reason. Where a test depends on time, a loaded machine can fail it: it counts as failed if it also fails alone.
@@ -16,7 +16,7 @@ import urllib.request
 
 import packages
 import pythons
-from host import EXTENSION, HERE, HOOKS, PRELOAD, HostTest, main, plain_environment
+from host import EXTENSION, HERE, HOOKS, PRELOAD, PYTHON, HostTest, main, plain_environment
 
 sys.path.insert(0, str(HERE.parent / "sqlite_suite"))
 
@@ -170,7 +170,22 @@ class DbdSqlite(OwnSuite):
         self.assertGreater(self.compare(3000), 500)
 
 
-class CPython(OwnSuite):
+class PythonSuite(OwnSuite):
+    """Of which a program prints the outcome of each test."""
+
+    def run_suite(self, command, only, **environment):
+        with tempfile.TemporaryDirectory(dir=self.directory) as directory:
+            ran = subprocess.run(
+                [str(part) for part in (*command, *([only] if only else []))],
+                cwd=directory, env=plain_environment(**environment, MEMORY_DIRECTORY=directory), stdin=subprocess.DEVNULL,
+                capture_output=True, text=True, errors="replace", timeout=SUITE_SECONDS, check=False,
+            )
+        found = re.findall(r"^(passed|failed) ([\w.]+)$", ran.stdout, re.M)
+        self.assertTrue(found, ran.stdout[-2000:] + ran.stderr[-2000:])
+        return {name: outcome == "passed" for outcome, name in found}
+
+
+class CPython(PythonSuite):
     """A Python without load_extension, behind libturso_preload; programs/cpython_suite.py turns memory into files."""
 
     host = "CPython's test_sqlite3"
@@ -190,18 +205,34 @@ class CPython(OwnSuite):
     def outcomes(self, environment, only=None):
         if environment:
             environment = {**environment, "LD_PRELOAD": PRELOAD}
-        with tempfile.TemporaryDirectory(dir=self.directory) as directory:
-            ran = subprocess.run(
-                [str(part) for part in (self.python, PROGRAMS / "cpython_suite.py", *([only] if only else []))],
-                cwd=directory, env=plain_environment(**environment, MEMORY_DIRECTORY=directory), stdin=subprocess.DEVNULL,
-                capture_output=True, text=True, errors="replace", timeout=SUITE_SECONDS, check=False,
-            )
-        found = re.findall(r"^(passed|failed) ([\w.]+)$", ran.stdout, re.M)
-        self.assertTrue(found, ran.stdout[-2000:] + ran.stderr[-2000:])
-        return {name: outcome == "passed" for outcome, name in found}
+        return self.run_suite([self.python, PROGRAMS / "cpython_suite.py"], only, **environment)
 
     def test_they_pass_on_replicas_as_on_plain_files(self):
         self.assertGreater(self.compare(400), 300)
+
+
+class Peewee(PythonSuite):
+    """Debian's source package has them; the one on PyPI does not. A test of it leaves connections behind, and the next one deletes
+    the file and makes it anew."""
+
+    host = "peewee's own tests"
+    programs = ("dpkg-source",)
+
+    @classmethod
+    def prepare(cls):
+        cls.place = packages.once("peewee-suite", "peewee", lambda place: debian_source.fetch_package("peewee", place))
+
+    @classmethod
+    def version(cls):
+        return re.search(r"^__version__ = '([\d.]+)'", (cls.place / "source" / "peewee.py").read_text("utf-8"), re.M)[1]
+
+    def outcomes(self, environment, only=None):
+        if environment:
+            environment = {**environment, "PYTHONPATH": HOOKS / "python"}
+        return self.run_suite([PYTHON, PROGRAMS / "peewee_suite.py", self.place / "source"], only, **environment)
+
+    def test_they_pass_on_replicas_as_on_plain_files(self):
+        self.assertGreater(self.compare(700), 1000)
 
 
 if __name__ == "__main__":
