@@ -21,6 +21,13 @@ FAKE = pathlib.Path(__file__).resolve().parents[1] / "support" / "fake_sqld.py"
 SQLD = os.environ.get("SQLD") or shutil.which("sqld")
 
 
+def free_port():
+    """Nobody's now; somebody else may be faster."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class HranaError(Exception):
     pass
 
@@ -191,9 +198,7 @@ class RealServer(Server):
     def start(self):
         deadline_tries = 20
         for _ in range(deadline_tries):
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self.port = getattr(self, "port", None) or probe.getsockname()[1]
+            self.port = getattr(self, "port", None) or free_port()
             command = [SQLD, "--db-path", self.directory / "data.sqld", "--no-welcome"]
             command += ["--http-listen-addr", f"127.0.0.1:{self.port}", *self.arguments]
             with open(self.log_path, "ab") as log:

@@ -516,13 +516,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             if ticket not in waiting or waiting[0] is ticket:
-                self.steal_from_the_slow()
                 try:
                     done = act()
                 except sqlite3.OperationalError as error:
                     if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                         self.leave(ticket)
                         raise
+                    self.steal_from_the_slow()
                 else:
                     self.leave(ticket)
                     return done
