@@ -177,6 +177,19 @@ TEST(Headers, CarryUserVersionAndRefuseWhatNoStatementSets) {
   ExpectRefused(&mirror, "VACUUM", "VACUUM");
 }
 
+TEST(VirtualTables, AreCarriedWithoutTheTablesOfTheirsThatSomebodyDropped) {
+  for (const char* made : {"fts5(a)", "fts4(a)", "rtree(a,b,c)"}) {
+    const std::string create = std::string("CREATE VIRTUAL TABLE f USING ") + made;
+    const std::string part = std::string(made).substr(0, 3) == "fts" ? "f_docsize" : "f_parent";
+    Mirror mirror("CREATE TABLE t(a);" + create + "; INSERT INTO f(a) VALUES(7)");
+    ExpectCarried(&mirror, "DROP TABLE " + part);
+    ExpectCarried(&mirror, "CREATE INDEX t_a ON t(a); ALTER TABLE t ADD COLUMN b");
+    Mirror at_once("CREATE TABLE t(a)");
+    ExpectCarried(&at_once, create + "; DROP TABLE " + part);
+    ExpectCarried(&at_once, "CREATE VIEW v AS SELECT * FROM t");
+  }
+}
+
 TEST(Statistics, OfAFirstAnalyzeAreCarried) {
   Mirror mirror(
       "CREATE TABLE t(a,b); CREATE INDEX t_a ON t(a); CREATE TABLE u(a UNIQUE); CREATE TABLE "

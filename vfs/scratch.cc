@@ -332,9 +332,27 @@ class MemoryScratch : public Scratch {
     std::vector<const SchemaRow*> refused;
     for (const SchemaRow* row : ordered)
       if (!Has(*row) && (row->sql.empty() || !db_.Run(row->sql).ok())) refused.push_back(row);
+    TURSO_RETURN_IF_ERROR(DropWhatCameToo(rows));
     TURSO_RETURN_IF_ERROR(PutAsText(refused));
     TURSO_RETURN_IF_ERROR(CorrectTexts(rows));
     return db_.Run("COMMIT");
+  }
+
+  // Of the tables that a virtual table brings with it, somebody has dropped some.
+  Status DropWhatCameToo(const std::vector<SchemaRow>& rows) {
+    Result<std::vector<SchemaRow>> made = Rows();
+    if (!made.ok()) return made.status();
+    for (const SchemaRow& is : *made) {
+      const bool is_wanted = std::any_of(rows.begin(), rows.end(), [&](const SchemaRow& row) {
+        return row.type == is.type && row.name == is.name;
+      });
+      if (is_wanted || is.type != "table" || is.name == "sqlite_sequence") continue;
+      char* drop = sqlite3_mprintf("DROP TABLE \"%w\"", is.name.c_str());
+      const Status dropped = drop ? db_.Run(drop) : Status(Code::kNoMemory, "dropping a table");
+      sqlite3_free(drop);
+      TURSO_RETURN_IF_ERROR(dropped);
+    }
+    return OkStatus();
   }
 
   // What SQLite would not create, a function or a module being unknown or a name reserved, it still

@@ -58,6 +58,7 @@ class Attempt {
     if (mode == Mode::kAlter) TURSO_RETURN_IF_ERROR(AlterTables());
     TURSO_RETURN_IF_ERROR(DropTables());
     TURSO_RETURN_IF_ERROR(CreateTables(mode));
+    TURSO_RETURN_IF_ERROR(DropWhatCameToo());
     TURSO_RETURN_IF_ERROR(DropWhereDifferent("index"));
     for (const char* type : {"index", "view", "trigger"})
       TURSO_RETURN_IF_ERROR(CreateMissing(type));
@@ -186,6 +187,16 @@ class Attempt {
         TURSO_RETURN_IF_ERROR(Create(row, mode));
         origins_[row.name] = TableOrigin{row.name, std::nullopt, IsStatistics(row.name), {}};
       }
+    return OkStatus();
+  }
+
+  // Somebody dropped one of the tables that a virtual table has.
+  Status DropWhatCameToo() {
+    Result<std::vector<SchemaRow>> now = Now();
+    if (!now.ok()) return now.status();
+    for (const SchemaRow& row : *now)
+      if (row.type == "table" && !IsReserved(row.name) && !Find(after_, "table", row.name))
+        TURSO_RETURN_IF_ERROR(Run(DropStatement(row), &plan_.tables));
     return OkStatus();
   }
 
