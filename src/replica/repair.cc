@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <set>
 
 #include "src/base/guard.h"
 #include "src/base/log.h"
@@ -226,10 +227,91 @@ Status ReplicaImpl::SetAside(WalFiles* files, const WalIndexHeader& header, uint
 namespace {
 
 // How a replica's pages stand to the primary's.
-struct Differences {
-  std::vector<PageNo> pages;
-  bool unexpected = false;  // One of them cannot come from the primary's going on.
+struct Comparison {
+  std::set<PageNo> different;  // Of the primary's.
+  uint32_t size = 0;           // The primary's, in pages.
+  // Those pages as the primary has them at `at`, and page 1 in any case: so that there is a
+  // transaction which names the size, and for the guard in its byte 18.
+  PageSet fresh;
+  Revision at;
 };
+
+// By the hashes of all pages, and then the pages that are not alike.
+Result<Comparison> CompareHashes(PageReader* ours, uint32_t our_size, uint32_t page_size,
+                                 Remote* remote, const Call& call) {
+  Result<HashesAnswer> theirs = remote->Hashes(call);
+  if (!theirs.ok()) return theirs.status();
+  Comparison comparison;
+  comparison.size = static_cast<uint32_t>(theirs->hashes.size());
+  Bytes image(page_size);
+  for (PageNo page{1}; page.value <= comparison.size; page.value++) {
+    if (IsLockPage(page, page_size)) continue;
+    if (page.value <= our_size) {
+      TURSO_RETURN_IF_ERROR(ours->Read(page, image));
+      if (HashPage(page, image) == theirs->hashes[page.value - 1]) continue;
+    }
+    comparison.different.insert(page);
+  }
+  std::set<PageNo> wanted = comparison.different;
+  wanted.insert(PageNo{1});
+  PageCollector fresh;
+  Result<Revision> at = remote->Fetch({wanted.begin(), wanted.end()}, &fresh, call);
+  if (at.ok() && !(*at == theirs->revision)) at = remote->Pull(theirs->revision, {}, &fresh, call);
+  if (!at.ok()) return at.status();
+  comparison.fresh = std::move(fresh.pages());
+  comparison.at = *at;
+  return comparison;
+}
+
+// Takes all that the primary has, also what was overwritten since.
+class Comparer : public PageSink {
+ public:
+  Comparer(PageReader* ours, uint32_t our_size, Comparison* comparison)
+      : ours_(ours), our_size_(our_size), comparison_(comparison) {}
+
+  Status Size(uint32_t page_size, uint32_t db_size) override {
+    if (comparison_->fresh.page_size() == 0) comparison_->fresh = PageSet(page_size);
+    comparison_->fresh.set_db_size(db_size);
+    return OkStatus();
+  }
+  Status Page(PageNo page, ByteView image) override {
+    bool same = false;
+    if (page.value <= our_size_) {
+      ours_image_.resize(image.size());
+      TURSO_RETURN_IF_ERROR(ours_->Read(page, ours_image_));
+      same = HashPage(page, ours_image_) == HashPage(page, image);
+    }
+    PageSet& fresh = comparison_->fresh;
+    if (!same || page.value == 1 || fresh.Find(page) != nullptr) fresh.Put(page, image.data());
+    if (same) {
+      comparison_->different.erase(page);
+    } else {
+      comparison_->different.insert(page);
+    }
+    return OkStatus();
+  }
+
+ private:
+  PageReader* ours_;
+  const uint32_t our_size_;
+  Comparison* comparison_;
+  Bytes ours_image_;
+};
+
+// Where hashes, and some of the pages, each are made from all of them: all at once.
+Result<Comparison> CompareAll(PageReader* ours, uint32_t our_size, Remote* remote,
+                              const Call& call) {
+  Comparison comparison;
+  Comparer comparer(ours, our_size, &comparison);
+  Result<Revision> at = remote->Pull(Revision(), {}, &comparer, call);
+  if (!at.ok()) return at.status();
+  comparison.at = *at;
+  comparison.size = comparison.fresh.db_size();
+  comparison.fresh.Trim();
+  comparison.different.erase(comparison.different.upper_bound(PageNo{comparison.size}),
+                             comparison.different.end());
+  return comparison;
+}
 
 }  // namespace
 
@@ -259,50 +341,27 @@ Status ReplicaImpl::Repair(WalFiles* files, const WalIndexHeader& found, bool po
   }
   Result<bool> somebody_wrote = SomebodyWrote(files, found, power_lost, *record);
   if (!somebody_wrote.ok()) return somebody_wrote.status();
-  Result<HashesAnswer> theirs = remote->Hashes(call);
+  BasePages ours(files, *header);
+  Result<Comparison> theirs =
+      remote->TakesPages() ? CompareHashes(&ours, header->db_size, header->page_size, remote, call)
+                           : CompareAll(&ours, header->db_size, remote, call);
   if (!theirs.ok()) return theirs.status().While(doing);
-
-  Differences differences;
-  differences.unexpected = header->db_size > theirs->hashes.size() && expected.pages().empty();
-  Bytes image(header->page_size);
-  for (uint32_t n = 1; n <= theirs->hashes.size(); n++) {
-    const PageNo page{n};
-    if (IsLockPage(page, header->page_size)) continue;
-    bool same = false;
-    if (n <= header->db_size) {
-      TURSO_RETURN_IF_ERROR(ReadPage(files, *header, page, image));
-      same = HashPage(page, image) == theirs->hashes[n - 1];
-    }
-    if (same) continue;
-    differences.pages.push_back(page);
-    if (*somebody_wrote || !related || expected.pages().Find(page) == nullptr)
-      differences.unexpected = true;
+  bool unexpected = header->db_size > theirs->size && expected.pages().empty();
+  for (PageNo page : theirs->different) {
+    if (*somebody_wrote || !related || expected.pages().Find(page) == nullptr) unexpected = true;
   }
-  const size_t different = differences.pages.size();
-  // Page 1 in any case: so that there is a transaction which names the size, and for the guard in
-  // its byte 18.
-  if (different == 0 || differences.pages.front() != PageNo{1})
-    differences.pages.insert(differences.pages.begin(), PageNo{1});
-  PageCollector fresh;
-  Result<Revision> at = remote->Fetch(differences.pages, &fresh, call);
-  if (!at.ok()) return at.status().While(doing);
-  if (!(*at == theirs->revision)) {
-    Result<Revision> newest = remote->Pull(theirs->revision, Duration{}, &fresh, call);
-    if (!newest.ok()) return newest.status().While(doing);
-    at = newest;
-  }
-  if (differences.unexpected && !is_aside)
+  if (unexpected && !is_aside)
     TURSO_RETURN_IF_ERROR(SetAside(files, *header, record->content_digest));
   // Should the log be restarted on the way, nothing vouches for what the file holds until the pages
   // are there.
   record->durable = record->current = Revision{};
-  TURSO_RETURN_IF_ERROR(ApplyPages(files, &fresh.pages(), *at, record));
+  TURSO_RETURN_IF_ERROR(ApplyPages(files, &theirs->fresh, theirs->at, record));
   TURSO_RETURN_IF_ERROR(files->SyncDatabase());
   TURSO_RETURN_IF_ERROR(files->SyncWal());
   record->durable = record->current;
   TURSO_RETURN_IF_ERROR(sidecar_->Write(record, turso::Sync::kYes));
-  Log(LogLevel::kWarning, path_ + ": " + std::to_string(different) + " of " +
-                              std::to_string(theirs->hashes.size()) +
+  Log(LogLevel::kWarning, path_ + ": " + std::to_string(theirs->different.size()) + " of " +
+                              std::to_string(theirs->size) +
                               " pages were brought anew from the primary");
   return OkStatus();
 }
