@@ -124,6 +124,10 @@ TEST(LogPlace, IsARevisionAndBack) {
   EXPECT_EQ(back->db_size, place.db_size);
   place.provisional = true;
   EXPECT_TRUE(LogPlace::Parse(place.ToRevision())->provisional);
+  EXPECT_FALSE(LogPlace::Parse(place.ToRevision())->exact);
+  place.exact = true;
+  EXPECT_TRUE(LogPlace::Parse(place.ToRevision())->provisional);
+  EXPECT_TRUE(LogPlace::Parse(place.ToRevision())->exact);
   for (const char* other : {"", "x", "00112233445566ff-3", "AAAAAAAAAAAAAAAAAAAAAA.1.2",
                             "AAAAAAAAAAAAAAAAAAAAAB.1.2.3", "AAAAAAAAAAAAAAAAAAAAAA.1.2.3.4",
                             "AAAAAAAAAAAAAAAAAAAAAA.g.2.3", "AAAAAAAAAAAAAAAAAAAAAA..2.3"}) {

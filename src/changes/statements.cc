@@ -253,9 +253,12 @@ class Writer {
     // An ALTER TABLE may edit any of them.
     if (!changes_.plan.empty()) {
       looked_at.clear();
-      for (const SchemaRow& row : changes_.schema_after) looked_at.push_back(&row);
-      body_->push_back(Guard("(SELECT count(*) FROM sqlite_master)=?",
-                             {Value::Integer(static_cast<int64_t>(looked_at.size()))}));
+      for (const SchemaRow& row : changes_.schema_after) {
+        if (!EqualNames(row.table, rules_.own_table)) looked_at.push_back(&row);
+      }
+      body_->push_back(Guard(
+          "(SELECT count(*) FROM sqlite_master WHERE lower(tbl_name)<>lower(?))=?",
+          {Value::Text(rules_.own_table), Value::Integer(static_cast<int64_t>(looked_at.size()))}));
     }
     for (size_t from = 0; from < looked_at.size(); from += kObjectsAtOnce)
       AddSchemaGuard({looked_at.begin() + static_cast<ptrdiff_t>(from),

@@ -54,6 +54,8 @@ struct PrimaryRules {
   uint64_t row_bytes_max = 5'000'000;  // SQLITE_LIMIT_LENGTH at sqld.
   uint64_t sql_bytes_max = 1'000'000;  // SQLITE_LIMIT_SQL_LENGTH, if nobody changed it.
   bool takes_user_version = true;
+  // A table that the primary may have, whether or not the replica has seen it.
+  std::string own_table;
   std::vector<std::string> closed_tables = {"_litestream_seq", "_litestream_lock",
                                             "libsql_wasm_func_table"};
 };

@@ -97,7 +97,7 @@ std::string Of(const LogFrame& frame) { return "frame " + std::to_string(frame.n
 
 Revision LogPlace::ToRevision() const {
   std::string text = LogIdText(log) + "." + Hex(next) + ".";
-  text += provisional ? "p" : Hex(checksum) + "." + Hex(db_size);
+  text += provisional ? (exact ? "x" : "p") : Hex(checksum) + "." + Hex(db_size);
   return Revision::Parse(text).value_or(Revision());
 }
 
@@ -116,7 +116,8 @@ std::optional<LogPlace> LogPlace::Parse(const Revision& revision) {
   if (!log || !next) return std::nullopt;
   place.log = *log;
   place.next = *next;
-  place.provisional = parts.size() == 3 && parts[2] == "p";
+  place.exact = parts.size() == 3 && parts[2] == "x";
+  place.provisional = place.exact || (parts.size() == 3 && parts[2] == "p");
   if (place.provisional) return place;
   if (parts.size() != 4) return std::nullopt;
   const std::optional<uint64_t> checksum = FromHexNumber(parts[2]);

@@ -38,7 +38,7 @@ inline constexpr size_t kLogFrameBytes = 24 + kLibsqlPageSize;
 using LogId = std::array<uint8_t, 16>;
 
 // A place in a log, between two transactions. As a Revision: "LOG.NEXT.CHECKSUM.SIZE", the id in 22
-// characters of base64url, numbers in hexadecimal; provisional: "LOG.NEXT.p".
+// characters of base64url, numbers in hexadecimal; provisional: "LOG.NEXT.p", exact: "LOG.NEXT.x".
 struct LogPlace {
   LogId log{};
   uint64_t next = 0;      // The frame that follows; 0: the log is empty.
@@ -47,6 +47,11 @@ struct LogPlace {
   // A commit of this replica's own is in, and nobody has read the log since: it has no more frames
   // than `next`, and the two above are not known.
   bool provisional = false;
+  // If provisional: the commit's frames are the last before `next`, nobody else's are among them.
+  bool exact = false;
+
+  // Whether a transaction can be based on it: what the log has there is known.
+  bool IsBase() const { return !provisional || exact; }
 
   Revision ToRevision() const;
   static std::optional<LogPlace> Parse(const Revision& revision);

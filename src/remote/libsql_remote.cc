@@ -298,8 +298,11 @@ Result<Order> LibsqlRemote::Compare(const Revision& a, const Revision& b, const 
   if (left->next != right->next) {
     return left->next < right->next ? Order::kBefore : Order::kAfter;
   }
-  if (left->provisional == right->provisional) return Order::kUnrelated;
-  return left->provisional ? Order::kBefore : Order::kAfter;
+  if (left->IsBase() != right->IsBase()) {
+    return right->IsBase() ? Order::kBefore : Order::kAfter;
+  }
+  // (LR5)
+  return left->exact || right->exact ? Order::kEqual : Order::kUnrelated;
 }
 
 }  // namespace turso

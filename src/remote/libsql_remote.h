@@ -4,7 +4,9 @@
 //   lease     BEGIN IMMEDIATE on a stream, then the log since the replica's base, to catch up; if
 //             the slot's answer says that nothing follows, the log is asked while the application
 //             goes on: that it is still the log of the same server process
-//   commit    statements, the row of the commit in _turso_vfs, COMMIT: one exchange
+//   commit    statements, the row of the commit in _turso_vfs, COMMIT: one exchange. Its place is
+//             exact if no other connection has committed by the time that the server says how long
+//             its log is: PRAGMA data_version is asked behind that
 //   settle    a slot of its own, and that row: it is there, or a refusal is left in its place
 //
 // The server has one slot for writers and takes it from whoever holds it for five seconds. So a
@@ -21,6 +23,10 @@
 //   (LR3) Of a transaction either all statements run and its row is there, or none; and they run
 //         only where the log ends with the base that they were made from.
 //   (LR4) A number that settle found no row for is refused for ever.
+//   (LR5) A transaction may be based on an exact place: the log up to there is the replica's
+//         content, and as long as it ends there, nobody else has written. A place that is only a
+//         bound (its answer was lost, or somebody committed right behind it) is no base: the log
+//         must be read first.
 //   _turso_vfs(replica BLOB, number BLOB, refused INTEGER): the last commit of each replica.
 
 #ifndef TURSO_SRC_REMOTE_LIBSQL_REMOTE_H_
@@ -33,6 +39,7 @@
 #include "src/remote/hrana_client.h"
 #include "src/remote/log_client.h"
 #include "src/remote/remote.h"
+#include "src/remote/slots.h"
 
 namespace turso {
 
@@ -76,13 +83,14 @@ class LibsqlRemote : public Remote {
 
   // libsql_writing.cc
   Result<bool> Knows(const std::array<uint8_t, 16>& replica, const Call& call);
-  // `end`, if not null: how many frames the log has, in the server's words.
-  Result<HranaStream> BeginSlot(uint64_t* end, const Call& call);
+  Result<Slot> BeginSlot(const Call& call);
   Status MakeTable(HranaStream* stream, const Call& call);
   void Abandon(HranaStream* stream, const Call& call);
-  Result<HranaStream> SlotAt(const LogPlace& base, uint64_t fence, const Call& call);
-  Result<CommitAnswer> Send(const std::vector<Statement>& body, const LogPlace& base,
-                            HranaStream* stream, const Call& call);
+  bool EndsAt(const LogPlace& base, const Slot& slot) const;
+  Result<Slot> SlotAt(const LogPlace& base, const Revision& origin, uint64_t fence,
+                      const Call& call);
+  Result<CommitAnswer> Send(const std::vector<Statement>& body, const LogPlace& base, Slot* slot,
+                            const Call& call);
   Status Refused(const HranaError& error) const;
   Status FailedAt(const Statement& statement, const HranaError& error) const;
 

@@ -9,7 +9,6 @@
 #include "src/changes/statements.h"
 #include "src/format/page_reader.h"
 #include "src/remote/libsql_remote.h"
-#include "src/remote/slots.h"
 
 namespace turso {
 
@@ -19,6 +18,8 @@ constexpr const char* kTable = "_turso_vfs";
 constexpr const char* kCreateTable =
     "CREATE TABLE IF NOT EXISTS _turso_vfs(replica BLOB PRIMARY KEY, number BLOB NOT NULL, "
     "refused INTEGER NOT NULL) WITHOUT ROWID";
+// The same number again on one connection: no other has committed in between.
+constexpr const char* kDataVersion = "PRAGMA data_version";
 // Less than what the engine renews a lease at: the slot is given up soon.
 constexpr Duration kSlotLifetime = milliseconds(1500);
 // Of one that was given up: nothing is left to be renewed.
@@ -74,6 +75,13 @@ class NoNews : public PageSink {
   Status Page(PageNo, ByteView) override { return OkStatus(); }
 };
 
+// The one number that a statement answered; none if it was refused.
+std::optional<int64_t> NumberIn(const HranaResult& result) {
+  if (result.error || result.rows.empty() || result.rows[0].empty()) return std::nullopt;
+  const Value& value = result.rows[0][0];
+  return value.type == Value::Type::kInteger ? std::optional(value.integer) : std::nullopt;
+}
+
 size_t BytesOf(const Statement& statement) {
   size_t bytes = statement.sql.size();
   for (const Value& value : statement.arguments) bytes += value.bytes.size() + 10;
@@ -101,6 +109,7 @@ Result<std::vector<Statement>> StatementsOf(const Transaction& transaction) {
   }
   PrimaryRules rules;
   rules.closed_tables.emplace_back(kTable);
+  rules.own_table = kTable;
   const CookieDemand cookie{before->header().schema_cookie, after->header().schema_cookie};
   Result<Statements> statements = WriteStatements(*changes, rules, cookie);
   if (!statements.ok()) return statements.status();
@@ -161,29 +170,31 @@ Status LibsqlRemote::MakeTable(HranaStream* stream, const Call& call) {
 
 // A stream that has the server's slot. Its statements are never checked for foreign keys, nor do
 // these act: that happened here already.
-Result<HranaStream> LibsqlRemote::BeginSlot(uint64_t* end, const Call& call) {
-  HranaStream stream;
+Result<Slot> LibsqlRemote::BeginSlot(const Call& call) {
+  Slot slot;
   bool sent = false;
   HranaRequest request;
   request.Execute("PRAGMA foreign_keys=OFF")
       .Execute("BEGIN IMMEDIATE")
-      .Execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = '_turso_vfs'");
-  Result<std::vector<HranaResult>> results = hrana_.Ask(request, &stream, &sent, call);
+      .Execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = '_turso_vfs'")
+      .Execute(kDataVersion);
+  Result<std::vector<HranaResult>> results = hrana_.Ask(request, &slot.stream, &sent, call);
   if (!results.ok()) return results.status();
-  Status status;
-  for (const HranaResult& result : *results) {
-    if (status.ok() && result.error) status = Refused(*result.error);
+  for (size_t i = 0; i < 3; i++) {
+    const std::optional<HranaError>& error = results->at(i).error;
+    if (!error) continue;
+    Abandon(&slot.stream, call);
+    return Refused(*error);
   }
-  const bool has_table = status.ok() && !results->back().rows.empty();
-  if (end != nullptr) {
-    *end = has_table && results->at(1).last_frame ? *results->at(1).last_frame + 1 : UINT64_MAX;
-  }
-  if (status.ok() && !has_table) status = MakeTable(&stream, call);
-  if (!status.ok()) {
-    Abandon(&stream, call);
-    return status;
-  }
-  return stream;
+  if (results->at(1).last_frame) slot.end = *results->at(1).last_frame + 1;
+  slot.has_table = !results->at(2).rows.empty();
+  slot.data_version = NumberIn(results->at(3));
+  return slot;
+}
+
+// As far as the server's word goes, which is the word of some server process.
+bool LibsqlRemote::EndsAt(const LogPlace& base, const Slot& slot) const {
+  return base.IsBase() && slot.end == base.next && hello_ && hello_->log == base.log;
 }
 
 // Whether a commit of that replica was ever there. Without the table there was none of anybody.
@@ -200,16 +211,15 @@ Result<bool> LibsqlRemote::Knows(const std::array<uint8_t, 16>& replica, const C
 
 Result<LeaseAnswer> LibsqlRemote::AcquireLease(const LeaseRequest& request, PageSink* sink,
                                                const Call& call) {
-  uint64_t end = 0;
-  Result<HranaStream> stream = BeginSlot(&end, call);
-  if (!stream.ok()) return stream.status();
+  Result<Slot> slot = BeginSlot(call);
+  if (!slot.ok()) return slot.status();
   LeaseAnswer lease;
   lease.lifetime = kSlotLifetime;
-  const std::optional<LogPlace> base = LogPlace::Parse(request.base);
-  if (base && !base->provisional && base->next == end && hello_ && hello_->log == base->log &&
-      log_.BeginCheck(end, call).ok()) {
-    lease.revision = request.base;
-    lease.fence = checked_fence_ = KeepSlot({*std::move(stream), false});
+  const Revision& current = request.current.empty() ? request.base : request.current;
+  const std::optional<LogPlace> base = LogPlace::Parse(current);
+  if (base && EndsAt(*base, *slot) && log_.BeginCheck(base->next, call).ok()) {
+    lease.revision = current;
+    lease.fence = checked_fence_ = KeepSlot(*std::move(slot));
     return lease;
   }
   NoNews nobody;
@@ -218,10 +228,11 @@ Result<LeaseAnswer> LibsqlRemote::AcquireLease(const LeaseRequest& request, Page
     lease.revision = *now;
     lease.pages_sent = sink != nullptr && *now != request.base;
   } else if (now.status().code() != Code::kConflict) {
-    Abandon(&*stream, call);
+    Abandon(&slot->stream, call);
     return now.status();
   }
-  lease.fence = KeepSlot({*std::move(stream), true});
+  slot->current = true;
+  lease.fence = KeepSlot(*std::move(slot));
   return lease;
 }
 
@@ -239,25 +250,29 @@ Status LibsqlRemote::ReleaseLease(const std::array<uint8_t, 16>&, uint64_t fence
 }
 
 // The slot of the lease, or a new one if the log still ends at `base`.
-Result<HranaStream> LibsqlRemote::SlotAt(const LogPlace& base, uint64_t fence, const Call& call) {
+Result<Slot> LibsqlRemote::SlotAt(const LogPlace& base, const Revision& origin, uint64_t fence,
+                                  const Call& call) {
   std::optional<Slot> held = TakeSlot(fence);
   const bool asked = std::exchange(checked_fence_, 0) == fence;
-  if (held && (held->current || (asked && log_.FinishCheck(call)))) return std::move(held->stream);
-  Result<HranaStream> stream = held ? std::move(held->stream) : BeginSlot(nullptr, call);
-  if (!stream.ok()) return stream;
+  if (held && (held->current || (asked && log_.FinishCheck(call)))) return *std::move(held);
+  Result<Slot> slot = held ? *std::move(held) : BeginSlot(call);
+  if (!slot.ok()) return slot;
   NoNews nobody;
-  Result<Revision> now = Pull(base.ToRevision(), Duration{}, &nobody, call);
-  if (now.ok() && *now == base.ToRevision()) return stream;
-  Abandon(&*stream, call);
-  if (!now.ok()) return now.status();
+  Result<Revision> now = Pull(origin, Duration{}, &nobody, call);
+  Result<Order> order = now.ok() ? Compare(*now, base.ToRevision(), call) : now.status();
+  if (order.ok() && *order == Order::kEqual) return slot;
+  Abandon(&slot->stream, call);
+  if (!order.ok()) return order.status();
   return Status(Code::kConflict, address_.base + ": somebody else has written meanwhile");
 }
 
 // (LR3)
 Result<CommitAnswer> LibsqlRemote::Send(const std::vector<Statement>& body, const LogPlace& base,
-                                        HranaStream* stream, const Call& call) {
+                                        Slot* slot, const Call& call) {
+  HranaStream* stream = &slot->stream;
   LogPlace reached = base;
   reached.provisional = true;
+  reached.exact = false;
   for (size_t begin = 0; begin < body.size();) {
     size_t end = begin, bytes = 0;
     while (end < body.size() && end - begin < kStepsMax && bytes < kStatementBytesMax) {
@@ -266,7 +281,7 @@ Result<CommitAnswer> LibsqlRemote::Send(const std::vector<Statement>& body, cons
     const bool last = end == body.size();
     HranaRequest request;
     request.Batch(&body[begin], body.data() + end);
-    if (last) request.Execute("SELECT 1").Close();
+    if (last) request.Execute("SELECT 1").Execute(kDataVersion).Close();
     bool sent = false;
     Result<std::vector<HranaResult>> results = hrana_.Ask(request, stream, &sent, call);
     if (!results.ok()) {
@@ -283,7 +298,12 @@ Result<CommitAnswer> LibsqlRemote::Send(const std::vector<Statement>& body, cons
       if (batch.error) return FailedAt(body[begin + batch.steps_done], *batch.error);
       return Status(Code::kConflict, address_.base + ": the server has ended the transaction");
     }
-    if (last && results->at(1).last_frame) reached.next = *results->at(1).last_frame + 1;
+    if (last && results->at(1).last_frame) {
+      reached.next = *results->at(1).last_frame + 1;
+      // (LR5)
+      const std::optional<int64_t> version = NumberIn(results->at(2));
+      reached.exact = version && version == slot->data_version;
+    }
     begin = end;
   }
   return CommitAnswer{reached.ToRevision(), true};
@@ -291,7 +311,7 @@ Result<CommitAnswer> LibsqlRemote::Send(const std::vector<Statement>& body, cons
 
 Result<CommitAnswer> LibsqlRemote::Commit(const Transaction& transaction, const Call& call) {
   const std::optional<LogPlace> base = LogPlace::Parse(transaction.base);
-  if (!base || base->provisional) {
+  if (!base || !base->IsBase()) {
     return Status(Code::kConflict, address_.base + ": the base of the transaction is not its own");
   }
   Result<std::vector<Statement>> body = StatementsOf(transaction);
@@ -300,30 +320,38 @@ Result<CommitAnswer> LibsqlRemote::Commit(const Transaction& transaction, const 
     // Pages moved, but no content: the server has nothing to do.
     (void)ReleaseLease(transaction.id.replica, transaction.fence, call);
     LogPlace same = *base;
-    same.provisional = true;
+    same.provisional = same.exact = true;
     return CommitAnswer{same.ToRevision(), true};
   }
+  Result<Slot> slot = SlotAt(*base, transaction.origin, transaction.fence, call);
+  if (!slot.ok()) return slot.status();
   std::vector<Statement> all;
+  if (!slot->has_table) all.push_back({kCreateTable, {}});
   AddRow(transaction.id, false, &all);
   std::move(body->begin(), body->end(), std::back_inserter(all));
   all.push_back({"COMMIT", {}});
-  Result<HranaStream> stream = SlotAt(*base, transaction.fence, call);
-  if (!stream.ok()) return stream.status();
-  return Send(all, *base, &*stream, call);
+  return Send(all, *base, &*slot, call);
 }
 
 Result<SettleAnswer> LibsqlRemote::Settle(const CommitId& id, const Call& call) {
-  Result<HranaStream> stream = BeginSlot(nullptr, call);
-  if (!stream.ok()) return stream.status();
+  Result<Slot> slot = BeginSlot(call);
+  if (!slot.ok()) return slot.status();
+  HranaStream* stream = &slot->stream;
+  if (!slot->has_table) {
+    if (Status made = MakeTable(stream, call); !made.ok()) {
+      Abandon(stream, call);
+      return made;
+    }
+  }
   const Statement find = {"SELECT number, refused FROM _turso_vfs WHERE replica = ?",
                           {Blob(id.replica)}};
   bool sent = false;
   Result<std::vector<HranaResult>> found =
-      hrana_.Ask(HranaRequest().Execute(find), &*stream, &sent, call);
+      hrana_.Ask(HranaRequest().Execute(find), stream, &sent, call);
   if (!found.ok()) return found.status();
   const HranaResult& result = found->front();
   if (result.error || !result.last_frame) {
-    Abandon(&*stream, call);
+    Abandon(stream, call);
     return result.error ? Refused(*result.error)
                         : Status(Code::kUnavailable, address_.base + ": its log is empty");
   }
@@ -331,7 +359,7 @@ Result<SettleAnswer> LibsqlRemote::Settle(const CommitId& id, const Call& call) 
   const bool has_row = !result.rows.empty() && result.rows[0].size() == 2 &&
                        result.rows[0][0].bytes.size() == number.bytes.size();
   if (has_row && result.rows[0][0].bytes >= number.bytes) {
-    Abandon(&*stream, call);
+    Abandon(stream, call);
     if (result.rows[0][0].bytes > number.bytes) return SettleAnswer{SettleOutcome::kUnknown, {}};
     if (result.rows[0][1].integer != 0) return SettleAnswer{SettleOutcome::kRefused, {}};
     if (!hello_) TURSO_RETURN_IF_ERROR(Hello(call));
@@ -346,7 +374,7 @@ Result<SettleAnswer> LibsqlRemote::Settle(const CommitId& id, const Call& call) 
   refusal.push_back({"COMMIT", {}});
   HranaRequest request;
   request.Batch(refusal.data(), refusal.data() + refusal.size()).Close();
-  found = hrana_.Ask(request, &*stream, &sent, call);
+  found = hrana_.Ask(request, stream, &sent, call);
   if (!found.ok()) return Status(Code::kUnavailable, found.status().text());
   if (found->front().steps_done != refusal.size()) {
     return Status(Code::kUnavailable, address_.base + ": the refusal of a commit was not taken");

@@ -113,20 +113,24 @@ struct LeaseAnswer {
 
 struct LeaseRequest {
   std::array<uint8_t, 16> holder{};
-  Revision base;  // Where the asking replica stands.
+  Revision base;  // What the asking replica can pull from.
   // How long the primary may keep the question open while another has the lease. Short: SQLite's
   // busy handler counts its own sleeps only, so each try makes the application's timeout longer by
   // this. The place in the queue is kept.
   Duration hold = milliseconds(20);
+  // Where it stands, if commits of its own are on top of `base`, and the primary's pages of them
+  // are not wanted unless others have written. The answer's revision may be this one if nobody has.
+  Revision current;
 };
 
 // What a transaction changes, ready to be sent: the pages, and for a primary that takes rows and
 // schema in their place, what those are found from.
 struct Transaction {
   CommitId id;
-  Revision base;
+  Revision base;       // Also one that a CommitAnswer named, of a primary that takes no pages.
   uint64_t fence = 0;  // 0: no lease is held; a compare-and-swap alone decides.
   const PageSet* pages = nullptr;
+  Revision origin;               // What can be pulled from, at `base` or before it.
   PageReader* before = nullptr;  // The database at `base`...
   uint32_t size_before = 0;      // ...which has so many pages.
   ScratchMaker* scratch = nullptr;
@@ -163,7 +167,8 @@ class Remote {
 
   // Whether a commit's pages are the primary's from then on. If not, the primary has made its own
   // pages of the same content, and the revision of a CommitAnswer or a SettleAnswer is one that
-  // nothing can be pulled from; pages since the base of the commit bring the primary's.
+  // nothing can be pulled from; pages since the base of the commit bring the primary's. To Compare
+  // it equals the revision that they then make if nobody else has written meanwhile.
   virtual bool TakesPages() const { return true; }
   // Whether any process of the replica may commit under a lease that another one acquired.
   virtual bool SharesLeases() const { return true; }

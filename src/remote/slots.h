@@ -17,7 +17,10 @@ namespace turso {
 
 struct Slot {
   HranaStream stream;
-  bool current = false;  // Surely at the base of the lease; else that is still to be learned.
+  bool current = false;    // Surely at the base of the lease; else that is still to be learned.
+  bool has_table = false;  // _turso_vfs
+  std::optional<uint64_t> end;          // How many frames the log has, in the server's words.
+  std::optional<int64_t> data_version;  // What PRAGMA data_version says on the stream.
 };
 
 // The fence under which it is found again: random, so that another process's is not taken for it.

@@ -76,17 +76,20 @@ Result<Revision> ReplicaImpl::SyncUntil(Instant deadline, const Interrupted& int
     return turn.While("pulling from " + options_.url);
   }
   Turn::Ending ending(&asking_);
-  return PullInTurn(deadline, interrupted);
+  return PullInTurn(deadline, interrupted, Manner::kIfFree);
 }
 
 // By whoever has the turn to ask.
-Result<Revision> ReplicaImpl::PullInTurn(Instant deadline, const Interrupted& interrupted) {
+Result<Revision> ReplicaImpl::PullInTurn(Instant deadline, const Interrupted& interrupted,
+                                         Manner manner) {
   Result<Revision> reached = Status(Code::kBusy, "");
   for (int tries = 0; tries < kMovedTriesMax; tries++) {
-    reached = PullAndApply(asker_.get(), Duration{}, CallUntil(deadline, interrupted));
+    Pulled pulled;
+    reached =
+        PullAndApply(asker_.get(), Duration{}, CallUntil(deadline, interrupted), manner, &pulled);
     if (reached.ok()) {
       NoteReached();
-      CheckpointIfLong();
+      if (pulled.origin.empty()) CheckpointIfLong();
       return reached;
     }
     if (reached.status().code() != Code::kBusy || Instant::Now() >= deadline) break;
@@ -164,7 +167,9 @@ Status ReplicaImpl::BeforeRead(const Interrupted& interrupted) {
     if (why.ok()) {
       Turn::Ending ending(&asking_);
       // Others may have asked, while it was their turn.
-      if (!HeardSince(needed)) why = PullInTurn(deadline, interrupted).status();
+      if (!HeardSince(needed)) {
+        why = PullInTurn(deadline, interrupted, Manner::kWhenUnread).status();
+      }
     }
     if (why.ok()) return OkStatus();
     if (why.code() == Code::kInterrupted) return why;

@@ -1,11 +1,11 @@
 // Bringing the primary's own pages to where a commit of ours stands.
 //
-//   converged     what the commit was built on: the primary's, page for page
-//   provisional   converged, and the pages of our commits over it
+//   converged     what the first commit was built on: the primary's, page for page
+//   provisional   converged, and the pages of our commits over it, one or several
 //   the pull      the primary's pages since converged, and the converged image of every page of
 //                 ours that is not among them: after it, all is as at the primary
 //
-// The pull is one transaction for readers, and rests on the frames before the commit and on the
+// The pull is one transaction for readers, and rests on the frames before the commits and on the
 // database file; so nothing is checkpointed meanwhile.
 
 #include <algorithm>
@@ -13,6 +13,7 @@
 
 #include "src/replica/content.h"
 #include "src/replica/replica_impl.h"
+#include "src/wal/newest_snapshots.h"
 #include "src/wal/wal.h"
 
 namespace turso {
@@ -20,8 +21,58 @@ namespace turso {
 namespace {
 
 constexpr Duration kCheckpointPatience = seconds(2);
+// For readers that stay and write nothing. Only checkpoints wait with it.
+constexpr Duration kUnreadPatience = seconds(10);
+// More pages than this are not written while readers are kept off: SQLite gives up after some
+// seconds of trying again.
+constexpr size_t kKeepOffPagesMax = 4096;
 
 }  // namespace
+
+// How many frames of our own lie over the converged state.
+Result<uint32_t> ReplicaImpl::ProvisionalFrames(WalFiles* files, const SidecarRecord& record) {
+  if (!record.provisional()) return uint32_t{0};
+  Result<WalIndexHeader> header = Header(files);
+  if (!header.ok()) return header.status();
+  return header->frames - std::min(header->frames, record.converged_frame.value);
+}
+
+// Whether the primary's pages at `reached` would show what the files show now: only our commits lie
+// between. (CV1)
+bool ReplicaImpl::ShowsTheSame(Remote* remote, const SidecarRecord& record, const Revision& reached,
+                               const Call& call) {
+  if (!record.provisional()) return false;
+  Result<Order> order = remote->Compare(reached, record.current, call);
+  return order.ok() && *order == Order::kEqual;
+}
+
+// Puts the primary's pages in the place of ours, of the same content, unless a transaction may
+// still write on what it has read. False: not now. (CV2)
+Result<bool> ReplicaImpl::ConvergeUnread(WalFiles* files, PageSet* pages, const Revision& target,
+                                         SidecarRecord* record) {
+  Result<WalIndexHeader> header = Header(files);
+  Result<uint32_t> ours = ProvisionalFrames(files, *record);
+  if (!header.ok()) return header.status();
+  if (!ours.ok()) return ours.status();
+  NewestSnapshots snapshots(files);
+  if (*ours < kProvisionalMax && !WasReadLong(header->position())) {
+    Result<bool> off = snapshots.KeepOff();
+    if (!off.ok() || !*off) return off;
+    if (pages->size() + *ours > kKeepOffPagesMax) snapshots.Release();
+  }
+  TURSO_RETURN_IF_ERROR(Advance(files, pages, target, record));
+  return true;
+}
+
+// Whether that state is the newest for kUnreadPatience now, read all the time.
+bool ReplicaImpl::WasReadLong(const WalPosition& position) {
+  std::lock_guard lock(mutex_);
+  if (!(read_position_ == position)) {
+    read_position_ = position;
+    read_since_ = Instant::Now();
+  }
+  return Instant::Now() - read_since_ > kUnreadPatience;
+}
 
 // Of the database at that frame of the log.
 Result<uint32_t> ReplicaImpl::SizeAt(WalFiles* files, FrameNo frame, uint32_t page_size) {

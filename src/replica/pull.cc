@@ -1,6 +1,7 @@
 // Pages from the primary: on demand, on an interval, and by following it.
 
 #include <algorithm>
+#include <utility>
 
 #include "src/base/fork_gate.h"
 #include "src/base/log.h"
@@ -17,6 +18,8 @@ constexpr Duration kElection =
 constexpr Duration kRetryMin = milliseconds(100);
 constexpr Duration kRetryMax = seconds(2);
 constexpr Duration kLockPatience = seconds(2);
+// As often the primary is asked while its pages wait for readers.
+constexpr Duration kUnreadWait = milliseconds(200);
 constexpr uint32_t kLongLog = 1000;  // Frames; as SQLite's own wal_autocheckpoint.
 
 // For WRITE: whoever asks with a deadline does not wait past it for a transaction of this replica.
@@ -152,9 +155,12 @@ Result<ReplicaImpl::Stance> ReplicaImpl::KnownStance(Remote* remote, const Call&
   return stance;
 }
 
-Status ReplicaImpl::ApplyPulled(PageSet* pages, const Revision& since, const Revision& target,
-                                Duration patience) {
-  return WithWriteLock(patience, [&](WalFiles* files) {
+Result<bool> ReplicaImpl::ApplyPulled(Pulled* pulled, const Revision& since, Manner manner,
+                                      Duration patience) {
+  bool applied = true, has_lock = false;
+  const bool waits = manner == Manner::kWhenUnread;
+  Status done = WithWriteLock(patience, [&](WalFiles* files) {
+    has_lock = true;
     Result<WalIndexHeader> header = Header(files);
     if (!header.ok()) return header.status();
     Result<std::optional<SidecarRecord>> record = StandAlone(files, *header);
@@ -163,53 +169,115 @@ Status ReplicaImpl::ApplyPulled(PageSet* pages, const Revision& since, const Rev
     if (!record->has_value() || !((*record)->current == since)) {
       return Status(Code::kBusy, path_ + ": the replica moved during a pull");
     }
-    return Advance(files, pages, target, &**record);
+    PageSet* pages = &pulled->news.pages();
+    if (!waits) return Advance(files, pages, pulled->reached, &**record);
+    Result<bool> converged = ConvergeUnread(files, pages, pulled->reached, &**record);
+    if (converged.ok()) applied = *converged;
+    return converged.status();
   });
+  // Nothing is missing here as long as others write.
+  if (manner != Manner::kAtOnce && !has_lock && done.code() == Code::kBusy) return false;
+  if (!done.ok()) return done;
+  return applied;
 }
 
-Result<Revision> ReplicaImpl::PullAndApply(Remote* remote, Duration wait, const Call& call) {
+// Waits a little for a moment without readers. (CV2)
+Result<bool> ReplicaImpl::ApplyWhenUnread(Pulled* pulled, const Revision& since,
+                                          Duration patience) {
+  const Instant end = Instant::Now() + kUnreadWait;
+  Duration pause = milliseconds(1);
+  for (;;) {
+    Result<bool> applied = ApplyPulled(pulled, since, Manner::kWhenUnread, patience);
+    if (!applied.ok() || *applied || Instant::Now() >= end || Stopping()) return applied;
+    ForkGate::Away away;
+    std::unique_lock lock(mutex_);
+    if (changed_.wait_for(lock, pause, [&] { return Stopping() || pull_wanted_; })) {
+      pull_wanted_ = false;
+      return false;
+    }
+    pause = std::min<Duration>(pause * 2, milliseconds(10));
+  }
+}
+
+Result<bool> ReplicaImpl::ApplyInManner(Remote* remote, Pulled* pulled, const Revision& since,
+                                        const Call& call, Manner manner) {
+  Result<Order> order = remote->Compare(pulled->reached, since, call);
+  // Others have written: readers are stale in any case.
+  if (!order.ok() || *order != Order::kEqual) manner = Manner::kAtOnce;
+  Duration patience = PatienceOf(call);
+  {
+    // Whoever asks may be the one that writes.
+    std::lock_guard lock(mutex_);
+    if (writing_ && manner != Manner::kAtOnce) patience = milliseconds(1);
+  }
+  return manner == Manner::kAwaitUnread ? ApplyWhenUnread(pulled, since, patience)
+                                        : ApplyPulled(pulled, since, manner, patience);
+}
+
+// A pull that brought nothing but our own commit. It is not ours yet if its answer was lost or its
+// process died, and never if a copy of this replica has our identity.
+Status ReplicaImpl::CheckIsOurs(const Revision& reached) {
+  Result<SidecarRecord> record = sidecar_->Read();
+  if (!record.ok()) return record.status();
+  const bool coming =
+      record->intent.kind == IntentKind::kCommitted && record->intent.target == reached;
+  if (!coming && !(record->current == reached))
+    return Status(Code::kBusy, path_ + ": the replica is not where its primary takes it to be");
+  return OkStatus();
+}
+
+// The primary does not know our revision: it is another history. Compare page by page.
+Result<Revision> ReplicaImpl::PullAnew(Remote* remote, const Revision& current, const Call& call) {
+  Revision reached;
+  TURSO_RETURN_IF_ERROR(WithWriteLock(PatienceOf(call), [&](WalFiles* files) {
+    Result<WalIndexHeader> header = Header(files);
+    if (!header.ok()) return header.status();
+    Result<SidecarRecord> record = Stand(files, remote, call);
+    if (!record.ok()) return record.status();
+    Status repaired = OkStatus();
+    if (record->current == current)
+      repaired = Repair(files, *header, false, &*record, remote, call);
+    reached = record->current;
+    return repaired;
+  }));
+  return reached;
+}
+
+Result<Revision> ReplicaImpl::PullAndApply(Remote* remote, Duration wait, const Call& call,
+                                           Manner manner, Pulled* pulled) {
   Result<Stance> stance = KnownStance(remote, call);
   if (!stance.ok()) return stance.status();
-  Revision current = stance->current, since = stance->origin;
-  const bool provisional = !(current == since);
-  PageCollector news;
+  Revision current = stance->current;
+  const bool provisional = !(current == stance->origin);
+  Pulled begun = std::exchange(*pulled, Pulled{});
+  if (!provisional || !(begun.origin == stance->origin)) {
+    begun = Pulled{stance->origin, stance->origin, PageCollector()};
+  }
+  Revision since = begun.reached;
   const Instant asked = Instant::Now();
-  Result<Revision> reached = remote->Pull(since, provisional ? Duration{} : wait, &news, call);
-  if (!reached.ok() && reached.status().code() == Code::kConflict) {
-    // The primary does not know our revision: it is another history. Compare page by page.
-    Revision reached_now;
-    TURSO_RETURN_IF_ERROR(WithWriteLock(PatienceOf(call), [&](WalFiles* files) {
-      Result<WalIndexHeader> header = Header(files);
-      if (!header.ok()) return header.status();
-      Result<SidecarRecord> record = Stand(files, remote, call);
-      if (!record.ok()) return record.status();
-      Status repaired = OkStatus();
-      if (record->current == current)
-        repaired = Repair(files, *header, false, &*record, remote, call);
-      reached_now = record->current;
-      return repaired;
-    }));
-    return reached_now;
-  }
+  if (provisional) wait = Duration{};
+  Result<Revision> reached = remote->Pull(since, wait, &begun.news, call);
+  if (reached.status().code() == Code::kConflict) return PullAnew(remote, current, call);
   if (!reached.ok()) return reached.status().While("pulling from " + options_.url);
-  if (news.base().has_value()) current = since = *news.base();
-  if (news.base().has_value() && *reached == since) {
-    // Our own commit is not ours yet if its answer was lost or its process died, and never if a
-    // copy of this replica has our identity.
-    Result<SidecarRecord> record = sidecar_->Read();
-    if (!record.ok()) return record.status();
-    const bool coming =
-        record->intent.kind == IntentKind::kCommitted && record->intent.target == *reached;
-    if (!coming && !(record->current == *reached))
-      return Status(Code::kBusy, path_ + ": the replica is not where its primary takes it to be");
+  begun.reached = *reached;
+  if (begun.news.base().has_value()) {
+    current = since = *begun.news.base();
+    if (*reached == since) TURSO_RETURN_IF_ERROR(CheckIsOurs(since));
   }
+  bool applied = true;
   if (provisional || !(*reached == since)) {
-    TURSO_RETURN_IF_ERROR(ApplyPulled(&news.pages(), current, *reached, PatienceOf(call)));
+    Result<bool> done = provisional
+                            ? ApplyInManner(remote, &begun, current, call, manner)
+                            : ApplyPulled(&begun, current, Manner::kAtOnce, PatienceOf(call));
+    // What was pulled counts also where the replica has moved meanwhile, as long as `origin` stays.
+    applied = done.ok() && *done;
+    if (!applied) *pulled = std::move(begun);
+    if (!done.ok()) return done.status();
   }
   // Nothing new by the end of the wait: the primary had nothing newer until then.
   const bool waited = *reached == since && !provisional && Instant::Now() - asked >= wait;
   NoteCurrent(waited ? asked + wait : asked);
-  return reached;
+  return applied ? *reached : current;
 }
 
 // Times of several threads and processes come in any order.
@@ -238,11 +306,11 @@ Duration ReplicaImpl::FollowOnce(Remote* remote) {
   // more, without waiting, so that the age stays what a follower promises.
   const std::optional<Duration> lag = Lag();
   const bool wait = follow && lag.has_value() && *lag < kFollowWait / 2;
-  Result<Revision> reached =
-      PullAndApply(remote, wait ? kFollowWait : Duration{}, CallWith(nullptr));
+  Result<Revision> reached = PullAndApply(remote, wait ? kFollowWait : Duration{},
+                                          CallWith(nullptr), Manner::kAwaitUnread, &unread_);
   if (reached.ok()) {
     NoteReached();
-    CheckpointIfLong();
+    if (unread_.origin.empty()) CheckpointIfLong();
     return follow ? Duration{} : options_.sync_interval;
   }
   if (Stopping() || reached.status().code() == Code::kBusy) return milliseconds(1);

@@ -13,6 +13,19 @@
 //                            wait only where a commit must be settled or pages compared first
 //   files_mutex_             own_files_, for looking at the wal-index; never over a network wait
 //   mutex_                   counters, texts, what the threads are told
+//
+// Commits at a primary that takes no pages (Remote::TakesPages), until its own pages are here:
+//   (CV1) A commit is put on a provisional state only if the primary is known to hold just that
+//         content: its history ends with our commits, and nobody else's are among them. The
+//         primary's revision says so (Remote::Compare finds it equal), and its compare-and-swap
+//         holds for it as for any other base. So the pages since converged always bring all of
+//         ours, and the state before each is the content that the primary applied its changes to.
+//   (CV2) While nobody else has written, pages that say the same are not put before a transaction
+//         that has read and may still write: to SQLite its snapshot would be stale. They wait until
+//         no snapshot of the newest state is open, or for kUnreadPatience, or until the log holds
+//         kProvisionalMax frames of ours.
+//   (CV3) A crash leaves of several commits what it leaves of one: each has its intent, the
+//         converged mark stays that of the first, and the next pull replaces them all.
 
 #ifndef TURSO_SRC_REPLICA_REPLICA_IMPL_H_
 #define TURSO_SRC_REPLICA_REPLICA_IMPL_H_
@@ -189,6 +202,16 @@ class ReplicaImpl : public Replica {
   Status Provisional() const;
 
   // converging.cc
+  // With so many frames of ours a write that begins afresh brings the primary's pages first...
+  static constexpr uint32_t kProvisionalLong = 1000;
+  // ...and with so many any write does.
+  static constexpr uint32_t kProvisionalMax = 4000;
+  Result<uint32_t> ProvisionalFrames(WalFiles* files, const SidecarRecord& record);
+  bool ShowsTheSame(Remote* remote, const SidecarRecord& record, const Revision& reached,
+                    const Call& call);
+  Result<bool> ConvergeUnread(WalFiles* files, PageSet* pages, const Revision& target,
+                              SidecarRecord* record);
+  bool WasReadLong(const WalPosition& position);
   Result<uint32_t> SizeAt(WalFiles* files, FrameNo frame, uint32_t page_size);
   Status AddPreImages(WalFiles* files, PageSet* pages, SidecarRecord* record);
   Status WaitForCheckpoint(WalFiles* files);
@@ -196,11 +219,25 @@ class ReplicaImpl : public Replica {
   // pull.cc
   void Follow();
   Duration FollowOnce(Remote* remote);
+  // What was pulled since `origin`, and not applied yet.
+  struct Pulled {
+    Revision origin, reached;
+    PageCollector news;
+  };
+  // What becomes of the primary's pages of our own commits: they are put in place now; unless
+  // somebody writes here; or reads (CV2); or after a little waiting for who reads.
+  enum class Manner { kAtOnce, kIfFree, kWhenUnread, kAwaitUnread };
   // Pulls through `remote` what is newer and applies it. kBusy if WRITE was not to be had, or
-  // others were faster.
-  Result<Revision> PullAndApply(Remote* remote, Duration wait, const Call& call);
-  Status ApplyPulled(PageSet* pages, const Revision& since, const Revision& target,
-                     Duration patience);
+  // others were faster. `pulled` keeps what was left for later.
+  Result<Revision> PullAndApply(Remote* remote, Duration wait, const Call& call, Manner manner,
+                                Pulled* pulled);
+  Result<Revision> PullAnew(Remote* remote, const Revision& current, const Call& call);
+  // False: left for later.
+  Result<bool> ApplyPulled(Pulled* pulled, const Revision& since, Manner manner, Duration patience);
+  Result<bool> ApplyWhenUnread(Pulled* pulled, const Revision& since, Duration patience);
+  Result<bool> ApplyInManner(Remote* remote, Pulled* pulled, const Revision& since,
+                             const Call& call, Manner manner);
+  Status CheckIsOurs(const Revision& reached);
   enum class WriteLock { kHeld, kBusy, kMustRecover };
   Result<WriteLock> TryWriteLock();
   // Holds WRITE through apply_files_ for `body`; kBusy at the deadline.
@@ -219,7 +256,7 @@ class ReplicaImpl : public Replica {
 
   // asking.cc
   Result<Revision> SyncUntil(Instant deadline, const Interrupted& interrupted);
-  Result<Revision> PullInTurn(Instant deadline, const Interrupted& interrupted);
+  Result<Revision> PullInTurn(Instant deadline, const Interrupted& interrupted, Manner manner);
   Result<Order> CompareUntil(const Revision& a, const Revision& b, Instant deadline,
                              const Interrupted& interrupted);
   bool HeardSince(Instant time) const;
@@ -282,10 +319,15 @@ class ReplicaImpl : public Replica {
   std::optional<std::string> last_error_;
   Instant offline_since_;  // When a call last failed for want of the primary; zero if none did.
   Duration hopeless_{};    // How long after that a read does not try again.
+  // The newest state when a pull was first put off for readers of it, and since when.
+  WalPosition read_position_;
+  Instant read_since_;
   bool pull_wanted_ = false;
   bool writing_ = false;
   bool lease_touched_ = false;
   Duration lease_linger_{};
+
+  Pulled unread_;  // The follow thread's.
 
   std::atomic<bool> stopping_{false};
   std::atomic<bool> abandoned_{false};

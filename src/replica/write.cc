@@ -43,14 +43,18 @@ Status ReplicaImpl::CatchUp(WalFiles* files, HasRead has_read, Write* write,
   if (!record.ok()) return record.status();
   write->record = *std::move(record);
   SetIdentity(write->record.replica_id);  // Another process may have taken a new one.
-  // On pages that are not the primary's nothing is built: they are brought first.
   if (!write->record.provisional() && TakeIdleLease(&write->fence)) return OkStatus();
 
   const bool has_background = options_.sync != SyncMode::kOff;
   PageCollector news(has_background ? std::optional(Instant::Now() + kCatchUpMax) : std::nullopt);
   const Instant asked = Instant::Now();
   const SidecarRecord& standing = write->record;
+  // (CV2) Who has read would be refused for pages that say the same.
+  Result<uint32_t> ours = ProvisionalFrames(files, standing);
+  if (!ours.ok()) return ours.status();
+  const bool stays = *ours < (has_read == HasRead::kYes ? kProvisionalMax : kProvisionalLong);
   LeaseRequest request{standing.replica_id, standing.origin()};
+  if (standing.provisional() && stays) request.current = standing.current;
   if (has_read == HasRead::kYes) request.hold = kHoldAfterReading;
   Result<LeaseAnswer> lease = caller_->AcquireLease(request, &news, call);
   if (!lease.ok())
@@ -67,6 +71,10 @@ Status ReplicaImpl::CatchUp(WalFiles* files, HasRead has_read, Write* write,
     Result<Revision> pulled = caller_->Pull(standing.origin(), Duration{}, &news, call);
     if (!pulled.ok()) return CatchUpOtherwise(files, pulled.status(), write, call);
     reached = *pulled;
+  }
+  if (stays && has_read == HasRead::kYes && ShowsTheSame(caller_.get(), standing, reached, call)) {
+    NoteCurrent(asked);
+    return OkStatus();
   }
   TURSO_RETURN_IF_ERROR(Advance(files, &news.pages(), reached, &write->record));
   NoteCurrent(asked);
@@ -150,6 +158,7 @@ Status ReplicaImpl::Send(WalFiles* files, const PageSet& pages, Write* write, ui
                                 record.current,
                                 write->fence,
                                 &pages,
+                                record.origin(),
                                 &before,
                                 header->db_size,
                                 host_->scratch()};

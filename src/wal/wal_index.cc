@@ -199,6 +199,21 @@ Result<uint32_t> WalIndex::Backfilled() {
   return Load(*block + kBackfilledAt);
 }
 
+Result<uint32_t> WalIndex::ReadMark(int mark) {
+  Result<volatile uint8_t*> block = Block(0, Extend::kNo);
+  if (!block.ok()) return block.status();
+  if (!*block) return Status(Code::kBusy, "SQLite must set up the wal-index first");
+  return Load(*block + kReadMarksAt + 4 * static_cast<size_t>(mark));
+}
+
+Status WalIndex::SetReadMark(int mark, uint32_t frame) {
+  Result<volatile uint8_t*> block = Block(0, Extend::kNo);
+  if (!block.ok()) return block.status();
+  if (!*block) return Status(Code::kBusy, "SQLite must set up the wal-index first");
+  Store(*block + kReadMarksAt + 4 * static_cast<size_t>(mark), frame);
+  return OkStatus();
+}
+
 Result<FrameNo> WalIndex::Find(PageNo page, FrameNo limit) {
   if (limit.value == 0 || page.value == 0) return FrameNo{0};
   for (int block = PlaceOf(limit).block; block >= 0; --block) {

@@ -55,6 +55,9 @@ class WalIndex {
 
   // nBackfill: frames that a checkpoint has copied into the database file.
   Result<uint32_t> Backfilled();
+  // The frame that read mark 1, 2, 3 or 4 names. It may be moved by who has its lock exclusively.
+  Result<uint32_t> ReadMark(int mark);
+  Status SetReadMark(int mark, uint32_t frame);
 
   // The newest frame of `page` not above `limit`, or frame 0: then the database file has it. The
   // caller holds WRITE, or a read lock that keeps the frames.

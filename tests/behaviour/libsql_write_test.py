@@ -110,6 +110,8 @@ class WritesToLibsql:
         app = self.app(server)
         db = self.open(app)
         db.execute("PRAGMA foreign_keys=ON")
+        db.execute("CREATE TABLE first(a)")
+        db.execute("SELECT turso_sync()").fetchall()  # And with it the table of the commits.
         db.executescript("""
             CREATE TABLE parent(id INTEGER PRIMARY KEY AUTOINCREMENT, n INT);
             CREATE TABLE child(id INTEGER PRIMARY KEY, p REFERENCES parent(id) ON DELETE CASCADE);
@@ -228,6 +230,7 @@ class WritesToLibsql:
         app = self.app(server)
         db = self.open(app)
         db.execute("INSERT INTO t VALUES(2)")
+        db.execute("SELECT turso_sync()").fetchall()
         for sql, word in (
             ("VACUUM", ""),
             ("PRAGMA application_id=7", "application_id"),
@@ -254,8 +257,8 @@ class WritesToLibsql:
         db = self.open(app)
         db.executemany("INSERT INTO t(b) VALUES(?)", [(n % 9,) for n in range(90)])
         statistics = f"SELECT tbl, idx, stat FROM sqlite_stat1 WHERE tbl <> '{OWN_TABLE}' ORDER BY 1, 2"
+        db.execute("SELECT turso_sync()").fetchall()  # A new schema makes it forget what it was asked.
         db.execute("SELECT count(*) FROM t WHERE b > 3").fetchall()
-        db.execute("SELECT turso_sync()").fetchall()  # It reads before it writes.
         db.execute("PRAGMA optimize").fetchall()
         self.assertEqual(db.execute(statistics).fetchall(), [("t", "i", "90 10")])
         self.assertEqual(server.sql(statistics), [("t", "i", "90 10")])
@@ -293,6 +296,175 @@ class WritesToLibsql:
         self.assert_explained([last_error(db)], "identity")
         db.execute("INSERT INTO t VALUES(5)")
         self.assertEqual(server.sql("SELECT a FROM t"), [(n,) for n in range(1, 6)])
+        db.close()
+        self.converges(server, app)
+
+    def asks_the_server(self, app, times=2):
+        """Lets the replica ask for what is new while the caller does nothing."""
+        aside = sqlite3.connect(":memory:")  # The caller may be in a transaction.
+
+        def trips():
+            rows = aside.execute("SELECT path, round_trips FROM turso_status").fetchall()
+            return next(trips for path, trips in rows if os.path.samefile(path, app.path))
+
+        start = trips()
+        wait_until(lambda: trips() >= start + times, what="the follower to ask")
+        aside.close()
+
+    def test_transactions_in_a_row_may_read_before_they_write_where_nobody_else_writes(self):
+        for sync in ("follow", "off"):
+            with self.subTest(sync=sync):
+                server = self.server(f"server-{sync}")
+                server.sql("CREATE TABLE t(a INTEGER PRIMARY KEY, b)")
+                app = self.app(server, f"app-{sync}", sync_interval=sync)
+                db = self.open(app)
+                for n in range(12):
+                    db.execute("BEGIN")
+                    count = db.execute("SELECT count(*) FROM t").fetchone()[0]
+                    self.assertEqual(count, n)
+                    if sync == "follow" and n % 3 == 0:
+                        self.asks_the_server(app)
+                    db.execute("INSERT INTO t(b) VALUES(?)", (count,))
+                    db.execute("COMMIT")
+                self.assertEqual(
+                    server.sql("SELECT a, b FROM t"), [(n + 1, n) for n in range(12)]
+                )
+                db.close()
+                self.converges(server, app)
+
+    def test_each_of_several_commits_in_a_row_stands_on_the_one_before(self):
+        server = self.server()
+        app = self.app(server, sync_interval="off")
+        db, other = self.open(app), self.open(app)
+
+        def reads_first(*statements):
+            db.execute("BEGIN")
+            db.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+            for statement in statements:
+                db.execute(statement)
+            db.execute("COMMIT")
+
+        reads_first("CREATE TABLE p(id INTEGER PRIMARY KEY AUTOINCREMENT, n INT)")
+        reads_first(
+            "CREATE TABLE log(what)",
+            "CREATE TRIGGER more AFTER INSERT ON p BEGIN INSERT INTO log VALUES(new.n); END",
+        )
+        reads_first("INSERT INTO p(n) VALUES(1), (2), (3)")
+        reads_first("ALTER TABLE p ADD COLUMN m DEFAULT 5", "UPDATE p SET m = n WHERE n > 1")
+        reads_first("CREATE UNIQUE INDEX i ON p(n)", "DELETE FROM p WHERE n = 3")
+        reads_first("INSERT INTO p(n) VALUES(9)", "DROP TABLE log")
+        for each in (db, other):
+            rows = each.execute("SELECT id, n, m FROM p INDEXED BY i WHERE n > 0").fetchall()
+            self.assertEqual(rows, [(1, 1, 5), (2, 2, 2), (4, 9, 5)])
+        self.assertEqual(server.sql("SELECT id, n, m FROM p"), rows)
+        db.close()
+        other.close()
+        self.converges(server, app)
+
+    def test_what_read_our_last_commit_is_refused_where_somebody_else_wrote_behind_it(self):
+        for sync in ("follow", "off"):
+            with self.subTest(sync=sync):
+                server = self.server(f"server-{sync}")
+                server.sql("CREATE TABLE c(n)", "INSERT INTO c VALUES(0)")
+                app = self.app(server, f"app-{sync}", sync_interval=sync)
+                db = self.open(app)
+                for n in range(4):
+                    db.execute("UPDATE c SET n = n + 1")
+                    db.execute("BEGIN")
+                    (found,) = db.execute("SELECT n FROM c").fetchone()
+                    server.sql("UPDATE c SET n = n + 10")
+                    error = self.fails(db.execute, "UPDATE c SET n = ?", (found + 1,))
+                    self.assert_code(error, BUSY_SNAPSHOT)
+                    db.execute("ROLLBACK")
+                    self.assertEqual(server.sql("SELECT n FROM c"), [(11 * (n + 1),)])
+                db.close()
+                self.converges(server, app)
+
+    def test_a_process_that_dies_after_commits_on_one_another_leaves_them_to_the_next(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a INTEGER PRIMARY KEY, b)")
+        app = self.app(server, sync_interval="off")
+        for n in range(2):
+            client = self.client(app, name=f"dies{n}")
+            for m in range(3):
+                client.sql("BEGIN")
+                client.sql("SELECT count(*) FROM t")
+                client.sql("INSERT INTO t(b) VALUES(?)", (str(m) * 3000,))
+                client.sql("COMMIT")
+            client.kill()
+            db = self.open(app)
+            # Another process goes on where that one stood.
+            db.execute("BEGIN")
+            self.assertEqual(db.execute("SELECT count(*) FROM t").fetchone(), (n * 4 + 3,))
+            db.execute("INSERT INTO t(b) VALUES('next')")
+            db.execute("COMMIT")
+            db.close()
+        self.assertEqual(server.sql("SELECT count(*) FROM t"), [(8,)])
+        self.converges(server, app)
+
+    def test_the_servers_pages_come_when_nobody_reads_the_newest_state(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)")
+        app = self.app(server)
+        db, reader = self.open(app), self.client(app, name="reader")
+
+        def is_provisional():
+            return db.execute("PRAGMA wal_checkpoint").fetchone()[0] == 1
+
+        def is_read_before_the_servers_pages_come():
+            db.execute("INSERT INTO t VALUES(1)")
+            reader.sql("BEGIN")
+            reader.sql("SELECT count(*) FROM t")
+            if is_provisional():
+                return True
+            reader.sql("COMMIT")
+            return False
+
+        wait_until(is_read_before_the_servers_pages_come, what="a snapshot of the newest state")
+        pulls = db.execute("SELECT pulls FROM turso_status").fetchone()
+        self.asks_the_server(app, times=4)
+        self.assertEqual(db.execute("SELECT pulls FROM turso_status").fetchone(), pulls)
+        self.assertTrue(is_provisional())
+        self.assertLess(db.execute("SELECT turso_lag()").fetchone()[0], 5000)
+        reader.sql("INSERT INTO t VALUES(2)")
+        reader.sql("COMMIT")
+        wait_until(lambda: not is_provisional(), what="the server's pages")
+        # Somebody else's come at once, whoever reads.
+        wait_until(is_read_before_the_servers_pages_come, what="a snapshot of the newest state")
+        server.sql("INSERT INTO t VALUES('others')")
+        wait_until(
+            lambda: db.execute("SELECT count(*) FROM t WHERE a = 'others'").fetchone() == (1,),
+            what="what somebody else wrote",
+        )
+        self.assertFalse(is_provisional())
+        self.assertEqual(reader.sql("SELECT count(*) FROM t WHERE a = 'others'"), [(0,)])
+        reader.close()
+        db.close()
+        self.converges(server, app)
+
+    def test_the_log_of_a_replica_that_only_writes_does_not_grow_for_ever(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)")
+        app = self.app(server, sync_interval="off")
+        db = self.open(app)
+        for reads, size in ((False, 1200), (True, 4200)):
+            # Nobody pulls but the writes themselves.
+            pulls = db.execute("SELECT pulls FROM turso_status").fetchone()[0]
+            refused = 0
+            for n in range(size // 100):
+                db.execute("BEGIN" if reads else "BEGIN IMMEDIATE")
+                db.execute("SELECT count(*) FROM t").fetchall()
+                try:
+                    db.execute("INSERT INTO t VALUES(zeroblob(400000))")
+                    db.execute("COMMIT")
+                except sqlite3.OperationalError as error:
+                    self.assert_code(error, BUSY_SNAPSHOT)
+                    db.execute("ROLLBACK")
+                    refused += 1
+            self.assertEqual(refused, 1 if reads else 0)
+            self.assertEqual(
+                db.execute("SELECT pulls FROM turso_status").fetchone()[0], pulls + 1
+            )
         db.close()
         self.converges(server, app)
 
@@ -482,6 +654,55 @@ class WritesToTheFake(WritesToLibsql, BehaviourTest):
         self.assertEqual(server.sql("SELECT a FROM t"), [(1,), (2,), (3,)])
         db.close()
         self.converges(server, app)
+
+    def test_a_lost_answer_to_a_commit_on_another_is_settled_too(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)")
+        app = self.app(server, sync_interval="off")
+        db = self.open(app)
+        kept = []
+        for n, fault in enumerate((None, "lost-answer", None, "lost-request", None, None)):
+            db.execute("BEGIN")
+            self.assertEqual(db.execute("SELECT a FROM t").fetchall(), [(a,) for a in kept])
+            if fault:
+                server.fault(fault)
+            try:
+                db.execute("INSERT INTO t VALUES(?)", (n,))
+                db.execute("COMMIT")
+                kept.append(n)
+            except sqlite3.OperationalError as error:
+                # The state after a commit that had to be settled, and after a refusal, is no base.
+                self.assertIn(n, (2, 3, 4))
+                self.assert_code(error, BUSY_SNAPSHOT)
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+        self.assertEqual(server.sql("SELECT a FROM t"), [(a,) for a in kept])
+        self.assertEqual(kept, [0, 1, 5])
+        db.close()
+        self.converges(server, app)
+
+    def test_what_somebody_commits_right_behind_our_commit_is_not_taken_for_ours(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)")
+        for sync in ("off", "follow"):
+            with self.subTest(sync=sync):
+                db = self.open(self.app(server, f"app-{sync}", sync_interval=sync))
+                server.fault("others-behind")  # INSERT INTO t VALUES('others')
+                db.execute("INSERT INTO t VALUES('ours')")
+                db.execute("BEGIN")
+                others = "SELECT count(*) FROM t WHERE a = 'others'"
+                (found,) = db.execute(others).fetchone()
+                try:
+                    db.execute(f"INSERT INTO t {others}")
+                    db.execute("COMMIT")
+                except sqlite3.OperationalError as error:
+                    self.assert_code(error, BUSY_SNAPSHOT)
+                    db.execute("ROLLBACK")
+                    found = None
+                seen = server.sql("SELECT a FROM t WHERE typeof(a) = 'integer'")
+                self.assertEqual(seen, [] if found is None else server.sql(others))
+                server.sql("DELETE FROM t")
+                db.close()
 
     def test_no_statement_runs_outside_of_its_transaction_when_the_slot_is_taken(self):
         server = self.server()

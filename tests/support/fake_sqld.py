@@ -15,6 +15,7 @@ It prints "listening on http://127.0.0.1:PORT". What sqld does by itself now and
     POST /fake/fault       {"what": "lost-request" or "lost-answer"}: of the next write; "too-large": it is refused;
                            "last-words": the server ends after it, without an answer; "429", "503": come again,
                            in a second. "begin-503", "log-503": so of what opens a stream, or asks for the log
+                           "others-behind": somebody inserts a row into t between its COMMIT and its answer
     POST /fake/damage      {"what": ..., "calls": n}: the next n answers with frames are spoiled; see Damage
     GET  /fake/requests    how often which path was asked for
     GET  /fake/streams     how many streams of Hrana are open
@@ -444,6 +445,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 response = field(2, field(1, done[0]))
             elif kind == 3:
                 response = field(3, field(1, self.batch(stream, fields(fields(what)[0][1]))))
+                if self.take_fault("others-behind"):
+                    self.server.keeper.execute("INSERT INTO t VALUES('others')")
             else:
                 return self.answer(400, "text/plain", b"unknown request")
             results += field(3, field(1, response))
