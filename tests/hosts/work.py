@@ -113,6 +113,7 @@ class LanguageTest(HostTest):
         name, more = self.new_as(path, None)
         self.assert_refused(path, self.work(name, status=None, **more), "new.db", "no primary is named")
 
+    @harness.only_of_primary("libsql_access_test has the tokens of libSQL servers")
     def test_a_wrong_token_is_refused(self):
         token = self.path("token")
         with open(token, "w", encoding="utf-8") as file:
