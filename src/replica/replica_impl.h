@@ -222,7 +222,7 @@ class ReplicaImpl : public Replica {
   // What was pulled since `origin`, and not applied yet.
   struct Pulled {
     Revision origin, reached;
-    PageCollector news;
+    PageCollector news = PageCollector();
   };
   // What becomes of the primary's pages of our own commits: they are put in place now; unless
   // somebody writes here; or reads (CV2); or after a little waiting for who reads.
