@@ -48,10 +48,13 @@ def numbered_of_their_name(names):
 class Attack:
     """One scenario, one victim."""
 
+    world_kind = World
+    everywhere = True  # Else only where a call leaves something behind, on either side of it.
+
     def __init__(self, test, scenario, victim, row):
         self.test, self.scenario, self.victim, self.row = test, scenario, victim, row
         name = f"{victim}-{scenario.name}".replace(" ", "-").replace(",", "").replace("'", "")
-        self.world = World(test.path(name), scenario.environment)
+        self.world = self.world_kind(test.path(name), scenario.environment)
         self.log = self.world.directory / "points"
         self.plan = []
         self.died = False
@@ -65,16 +68,21 @@ class Attack:
         try:
             self.world.set_up()
             self.attempt()
+            self.seen.update(numbered_of_their_name(faults.points(self.log)))
             self.verify("untouched")
-            number, untouched = 1, 0
-            while untouched < UNTOUCHED_IN_A_ROW:
-                untouched = 0 if self.die_at(number) else untouched + 1
-                number += 1
+            if self.everywhere or LONG:
+                self.die_at_every_call()
             self.die_at_what_was_missed()
         finally:
             self.world.end()
             self.row.acknowledged += self.world.ledger.acknowledged()
             self.row.slowest = max(self.row.slowest, self.world.slowest)
+
+    def die_at_every_call(self):
+        number, untouched = 1, 0
+        while untouched < UNTOUCHED_IN_A_ROW:
+            untouched = 0 if self.die_at(number) else untouched + 1
+            number += 1
 
     def die_at_what_was_missed(self):
         """Of what leaves something behind: threads race, so that a call may have another number in each run."""
@@ -218,8 +226,8 @@ class Attack:
 class AttackWithPowerCut(Attack):
     """Of the primary's machine, while the application lives on: what was not synced is gone."""
 
-    def __init__(self, test, scenario, row):
-        super().__init__(test, scenario, "primary", row)
+    def __init__(self, test, scenario, victim, row):
+        super().__init__(test, scenario, victim, row)
         self.record = self.world.directory / "primary.record"
 
     def before_arming(self):
@@ -243,15 +251,15 @@ class AttackWithPowerCut(Attack):
         super().after_death()
 
 
-def attack(test, victim, kind=None):
+def attack(test, victim, kind=None, scenarios=crash_scenarios.EVERY, title=None):
     """Every scenario in which `victim` may die."""
     harness.load_extension_once()  # Before the fork of an application, and used by none of us.
-    table = Table(f"{victim} killed" if kind is None else "primary's machine without power")
+    table = Table(title or f"{victim} killed")
     test.addCleanup(table.print)
-    for scenario in crash_scenarios.EVERY:
+    for scenario in scenarios:
         if victim not in scenario.victims or ONLY not in scenario.name:
             continue
         with test.subTest(scenario.name):
             row = table.row(scenario.name)
-            (kind(test, scenario, row) if kind else Attack(test, scenario, victim, row)).run()
+            (kind or Attack)(test, scenario, victim, row).run()
             table.print_row(scenario.name, row)

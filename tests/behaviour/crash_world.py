@@ -145,7 +145,7 @@ class Run:
         body = {"requests": [{"type": "execute", "stmt": {"sql": sql}}, {"type": "close"}]}
         connection = http.client.HTTPConnection("127.0.0.1", self.world.primary.port, timeout=60)
         try:
-            connection.request("POST", "/main/v2/pipeline", json.dumps(body))
+            connection.request("POST", self.world.pipeline, json.dumps(body))
             answer = connection.getresponse()
             result = json.loads(answer.read())
             if answer.status == 200 and result["results"][0]["type"] == "ok":
@@ -158,6 +158,8 @@ class Run:
 
 
 class World:
+    pipeline = "/main/v2/pipeline"
+
     def __init__(self, directory, environment=()):
         self.directory = pathlib.Path(os.path.realpath(directory))
         self.app = self.directory / "app"
@@ -171,7 +173,10 @@ class World:
         self.ledger = Ledger()
         self.names = 0
         self.slowest = 0.0
-        self.primary = harness.Primary(
+        self.primary = self.make_primary(environment)
+
+    def make_primary(self, environment):
+        return harness.Primary(
             self.directory / "primary",
             environment={**faults.preloaded(self.primary_control), **dict(environment)},
         )

@@ -166,6 +166,9 @@ class FakeServer(Server):
     def expire(self):
         self.post("/fake/expire", {})
 
+    def calm(self):
+        self.post("/fake/calm", {})
+
     def steal(self):
         """Takes the slot from whoever has it, as sqld does after five seconds for another writer."""
         self.post("/fake/steal", {})

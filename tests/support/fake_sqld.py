@@ -16,6 +16,7 @@ It prints "listening on http://127.0.0.1:PORT". What sqld does by itself now and
                            "last-words": the server ends after it, without an answer; "429", "503": come again,
                            in a second. "begin-503", "log-503": so of what opens a stream, or asks for the log
                            "others-behind": somebody inserts a row into t between its COMMIT and its answer
+    POST /fake/calm        a fault that nobody met is forgotten
     POST /fake/damage      {"what": ..., "calls": n}: the next n answers with frames are spoiled; see Damage
     GET  /fake/requests    how often which path was asked for
     GET  /fake/streams     how many streams of Hrana are open
@@ -291,6 +292,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.expire()
         elif what == "steal":
             self.steal()
+        elif what == "calm":
+            self.server.faults.clear()
         elif what == "fault":
             self.server.faults.append(wanted["what"])
         elif what == "damage":
