@@ -120,7 +120,7 @@ struct LeaseRequest {
   Duration hold = milliseconds(20);
   // Where it stands, if commits of its own are on top of `base`, and the primary's pages of them
   // are not wanted unless others have written. The answer's revision may be this one if nobody has.
-  Revision current;
+  Revision current = {};
 };
 
 // What a transaction changes, ready to be sent: the pages, and for a primary that takes rows and
@@ -130,7 +130,7 @@ struct Transaction {
   Revision base;       // Also one that a CommitAnswer named, of a primary that takes no pages.
   uint64_t fence = 0;  // 0: no lease is held; a compare-and-swap alone decides.
   const PageSet* pages = nullptr;
-  Revision origin;               // What can be pulled from, at `base` or before it.
+  Revision origin = {};          // What can be pulled from, at `base` or before it.
   PageReader* before = nullptr;  // The database at `base`...
   uint32_t size_before = 0;      // ...which has so many pages.
   ScratchMaker* scratch = nullptr;
