@@ -35,10 +35,16 @@ class DbBrowser(HostTest):
     host = "DB Browser for SQLite"
     way_in = "LD_PRELOAD"
     programs = ("sqlitebrowser", "Xvfb", "xdotool")
-    CELL = (178, 202)  # The first row's text, in a window that nobody has moved.
-    # Where it says "No" if it asks, on a slow machine, whether to abort its own reading of the rows. Else nothing is there;
-    # and a click there keeps two at the cell from being a double click, which goes to the pane beside the table.
-    NO = (707, 390)
+    # The first row's text, and the second's, in a window that nobody has moved. The columns are as wide as what they had when they
+    # were shown: this is in all that were seen, from 53 to 182, 95 to 167 and 127 to 230.
+    CELL = (150, 202)
+    BELOW = (150, 229)
+    # Where it says "No" if it asks, on a slow machine, whether to abort its own reading of the rows, and whether to load them all
+    # before they are selected. Else nothing is there.
+    NO = ("mousemove", 707, 390, "click", 1, "mousemove", 707, 410, "click", 1)
+    # The button, and not Ctrl+S: where no window manager says which window is the active one, Qt now and then takes none for it,
+    # though the keyboard is the window's. Then keys reach the cell that has the focus, and no shortcut does anything any more.
+    WRITE_CHANGES = (370, 42)
 
     @classmethod
     def version(cls):
@@ -92,33 +98,18 @@ class DbBrowser(HostTest):
         return self.clipboard(picture) == expected
 
     def click_cell(self, *then):
-        self.xdotool("mousemove", *self.NO, "click", 1, "mousemove", *self.CELL, "click", 1, *then)
+        """With no question before it, and no editor in it: a click on a cell that is the current one already opens one, and
+        from there no click at anything else, but only Escape, leads back."""
+        self.xdotool(*self.NO, "key", "Escape", "mousemove", *self.BELOW, "click", 1, "mousemove", *self.CELL, "click", 1, *then)
 
     def test_it_shows_a_replica_and_what_it_writes_is_at_the_primary(self):
-        # A window may miss a click or a key, however patiently they are repeated; another window then has a try.
-        lives = 4
-        for life in range(1, lives + 1):
-            try:
-                return self.use(self.app_of(life))
-            except AssertionError as missed:
-                if life == lives or "in vain" not in str(missed):
-                    raise
-                print(missed, "in window", life)
-
-    def app_of(self, life):
-        app = self.app(primary=self.primary(name=f"primary{life}"), made=False)
-        app.directory = self.path(f"life{life}")
-        app.path = os.path.join(app.directory, "app.db")
-        os.makedirs(app.directory)
-        return app
-
-    def use(self, app):
+        app = self.app(made=False)
         app.execute("CREATE TABLE note(id INTEGER PRIMARY KEY, text TEXT)")
         app.execute("INSERT INTO note(text) VALUES ('seen in a window'), ('Grüße, 世界')")
         self.run_recipe("sqlitebrowser", app)
         self.xdotool("windowfocus", self.show(app).split()[0])
         shown = "id\ttext\n1\tseen in a window\n2\tGrüße, 世界"
-        wait_until(lambda: self.all_rows_are(shown, "sqlitebrowser.png"), 20, "the replica's rows")
+        wait_until(lambda: self.all_rows_are(shown, "sqlitebrowser.png"), 60, "the replica's rows")
 
         def edit():
             self.click_cell("key", "F2")
@@ -126,14 +117,14 @@ class DbBrowser(HostTest):
             self.xdotool("key", "Return")
             return self.all_rows_are(shown.replace("seen", "written"), "sqlitebrowser-edited.png")
 
-        wait_until(edit, 20, "the edited row")
+        wait_until(edit, 60, "the edited row")
         self.assertEqual(app.value("SELECT text FROM note WHERE id = 1"), "seen in a window")
 
         def write_changes():
-            self.xdotool("mousemove", *self.NO, "click", 1, "key", "ctrl+s")
+            self.xdotool(*self.NO, "mousemove", *self.WRITE_CHANGES, "click", 1)
             return app.value("SELECT text FROM note WHERE id = 1") == "written in a window"
 
-        wait_until(write_changes, 20, "the row at the primary")
+        wait_until(write_changes, 60, "the row at the primary")
         app.assert_replica(commits=1)
 
 
