@@ -20,6 +20,7 @@ class Proxy:
                           twice), seconds that it is under way, whether the client waits so long or not, or a function
                           that does with the Exchange what it likes
     tamper(call, answer)  may change the Answer before it is sent back
+    name_call(exchange)   what a call is called, where that is not the last part of its path
     tls                   of connections that are made from now on: an ssl.SSLContext, None, or a function that is given
                           the socket and says what to speak on
 
@@ -30,6 +31,7 @@ class Proxy:
         self.tls = tls
         self.tamper = None
         self.disturb = None
+        self.name_call = None
         self.calls = []  # Names of the calls that came in, oldest first.
         self.moved_at = 0.0  # time.monotonic() when something last got through, in either direction.
         self.closing = threading.Event()
@@ -180,8 +182,10 @@ class Exchange:
 
     def __init__(self, proxy, handler):
         self.proxy, self.handler = proxy, handler
-        self.call = handler.path.rsplit("/", 1)[1]
         self._body = None
+        self.call = handler.path.rsplit("/", 1)[1]
+        if proxy.name_call is not None:
+            self.call = proxy.name_call(self)
 
     @property
     def length(self):
