@@ -3,7 +3,8 @@
 //
 //   lease     BEGIN IMMEDIATE on a stream, then the log since the replica's base, to catch up; if
 //             the slot's answer says that nothing follows, the log is asked while the application
-//             goes on: that it is still the log of the same server process
+//             goes on: that it is still the log of the same server process; not even that if the
+//             stream of the commit before is there still
 //   commit    statements, the row of the commit in _turso_vfs, COMMIT: one exchange. Its place is
 //             exact if no other connection has committed by the time that the server says how long
 //             its log is: PRAGMA data_version is asked behind that
@@ -27,6 +28,10 @@
 //         content, and as long as it ends there, nobody else has written. A place that is only a
 //         bound (its answer was lost, or somebody committed right behind it) is no base: the log
 //         must be read first.
+//   (LR6) How long its log is, a server says in numbers that another history may have come to as
+//         well: after it was killed, or with another's files. So they count only from a process
+//         that is known to have the replica's log: by its session, asked for behind BEGIN, or by a
+//         stream that it had when it took a commit, which no other process goes on with.
 //   _turso_vfs(replica BLOB, number BLOB, refused INTEGER): the last commit of each replica.
 
 #ifndef TURSO_SRC_REMOTE_LIBSQL_REMOTE_H_
@@ -64,7 +69,7 @@ class LibsqlRemote : public Remote {
   Result<Order> Compare(const Revision& a, const Revision& b, const Call& call) override;
 
   bool TakesPages() const override { return false; }
-  // It is a slot, and that a stream of this process has.
+  // It is a slot, which a stream of this process has; what the log has is asked for with each.
   bool SharesLeases() const override { return false; }
   const Traffic& traffic() const override { return traffic_; }
   void Cancel() override {
@@ -84,13 +89,13 @@ class LibsqlRemote : public Remote {
   // libsql_writing.cc
   Result<bool> Knows(const std::array<uint8_t, 16>& replica, const Call& call);
   Result<Slot> BeginSlot(const Call& call);
+  Result<std::optional<Slot>> GoOn(const Call& call);
   Status MakeTable(HranaStream* stream, const Call& call);
   void Abandon(HranaStream* stream, const Call& call);
-  bool EndsAt(const LogPlace& base, const Slot& slot) const;
   Result<Slot> SlotAt(const LogPlace& base, const Revision& origin, uint64_t fence,
                       const Call& call);
-  Result<CommitAnswer> Send(const std::vector<Statement>& body, const LogPlace& base, Slot* slot,
-                            const Call& call);
+  Result<CommitAnswer> Send(const std::vector<Statement>& body, const LogPlace& base,
+                            uint64_t fence, Slot slot, const Call& call);
   Status Refused(const HranaError& error) const;
   Status FailedAt(const Statement& statement, const HranaError& error) const;
 
@@ -101,6 +106,7 @@ class LibsqlRemote : public Remote {
   std::optional<LogHello> hello_;
   // The slot of which the log was asked whether it ends where the lease says.
   uint64_t checked_fence_ = 0;
+  uint64_t last_fence_ = 0;  // Of the last lease: its slot may rest.
 };
 
 }  // namespace turso

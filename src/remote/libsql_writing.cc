@@ -22,6 +22,7 @@ constexpr const char* kCreateTable =
 constexpr const char* kDataVersion = "PRAGMA data_version";
 // Less than what the engine renews a lease at: the slot is given up soon.
 constexpr Duration kSlotLifetime = milliseconds(1500);
+constexpr Duration kGoOnPatience = seconds(1);
 // Of one that was given up: nothing is left to be renewed.
 constexpr Duration kGivenUpLifetime = seconds(30);
 // Of one exchange: its answer has a few bytes for each step, and must stay under 10 MB.
@@ -192,9 +193,28 @@ Result<Slot> LibsqlRemote::BeginSlot(const Call& call) {
   return slot;
 }
 
-// As far as the server's word goes, which is the word of some server process.
-bool LibsqlRemote::EndsAt(const LogPlace& base, const Slot& slot) const {
-  return base.IsBase() && slot.end == base.next && hello_ && hello_->log == base.log;
+// The slot of the last lease, if it rests; none if that cannot be had any more. (LR6)
+Result<std::optional<Slot>> LibsqlRemote::GoOn(const Call& call) {
+  const uint64_t fence = std::exchange(last_fence_, 0);
+  std::optional<Slot> slot = fence != 0 ? TakeSlot(fence) : std::nullopt;
+  if (!slot || slot->begun) return slot;
+  const Instant asked = Instant::Now();
+  bool sent = false;
+  HranaRequest request;
+  request.Execute("BEGIN IMMEDIATE").Execute(kDataVersion);
+  Result<std::vector<HranaResult>> results = hrana_.Ask(request, &slot->stream, &sent, call);
+  // Nobody waits twice for a server that does not answer.
+  if (!results.ok() && Instant::Now() - asked > kGoOnPatience) return results.status();
+  if (!results.ok()) return std::optional<Slot>();
+  if (results->at(0).error) {
+    Abandon(&slot->stream, call);
+    return std::optional<Slot>();
+  }
+  slot->begun = true;
+  slot->end.reset();
+  if (results->at(0).last_frame) slot->end = *results->at(0).last_frame + 1;
+  slot->data_version = NumberIn(results->at(1));
+  return slot;
 }
 
 // Whether a commit of that replica was ever there. Without the table there was none of anybody.
@@ -211,15 +231,22 @@ Result<bool> LibsqlRemote::Knows(const std::array<uint8_t, 16>& replica, const C
 
 Result<LeaseAnswer> LibsqlRemote::AcquireLease(const LeaseRequest& request, PageSink* sink,
                                                const Call& call) {
-  Result<Slot> slot = BeginSlot(call);
+  Result<std::optional<Slot>> rested = GoOn(call);
+  if (!rested.ok()) return rested.status();
+  Result<Slot> slot = rested->has_value() ? **std::move(rested) : BeginSlot(call);
   if (!slot.ok()) return slot.status();
   LeaseAnswer lease;
   lease.lifetime = kSlotLifetime;
   const Revision& current = request.current.empty() ? request.base : request.current;
   const std::optional<LogPlace> base = LogPlace::Parse(current);
-  if (base && EndsAt(*base, *slot) && log_.BeginCheck(base->next, call).ok()) {
+  const bool ends_there = base && base->IsBase() && slot->end == base->next;
+  slot->current = ends_there && slot->log == base->log;
+  const bool asks = ends_there && !slot->current && hello_ && hello_->log == base->log &&
+                    log_.BeginCheck(base->next, call).ok();
+  if (slot->current || asks) {
     lease.revision = current;
-    lease.fence = checked_fence_ = KeepSlot(*std::move(slot));
+    lease.fence = last_fence_ = KeepSlot(*std::move(slot));
+    checked_fence_ = asks ? lease.fence : 0;
     return lease;
   }
   NoNews nobody;
@@ -232,7 +259,8 @@ Result<LeaseAnswer> LibsqlRemote::AcquireLease(const LeaseRequest& request, Page
     return now.status();
   }
   slot->current = true;
-  lease.fence = KeepSlot(*std::move(slot));
+  if (now.ok()) slot->log = hello_->log;
+  lease.fence = last_fence_ = KeepSlot(*std::move(slot));
   return lease;
 }
 
@@ -268,8 +296,8 @@ Result<Slot> LibsqlRemote::SlotAt(const LogPlace& base, const Revision& origin, 
 
 // (LR3)
 Result<CommitAnswer> LibsqlRemote::Send(const std::vector<Statement>& body, const LogPlace& base,
-                                        Slot* slot, const Call& call) {
-  HranaStream* stream = &slot->stream;
+                                        uint64_t fence, Slot slot, const Call& call) {
+  HranaStream* stream = &slot.stream;
   LogPlace reached = base;
   reached.provisional = true;
   reached.exact = false;
@@ -281,7 +309,7 @@ Result<CommitAnswer> LibsqlRemote::Send(const std::vector<Statement>& body, cons
     const bool last = end == body.size();
     HranaRequest request;
     request.Batch(&body[begin], body.data() + end);
-    if (last) request.Execute("SELECT 1").Execute(kDataVersion).Close();
+    if (last) request.Execute("SELECT 1").Execute(kDataVersion);
     bool sent = false;
     Result<std::vector<HranaResult>> results = hrana_.Ask(request, stream, &sent, call);
     if (!results.ok()) {
@@ -302,11 +330,20 @@ Result<CommitAnswer> LibsqlRemote::Send(const std::vector<Statement>& body, cons
       reached.next = *results->at(1).last_frame + 1;
       // (LR5)
       const std::optional<int64_t> version = NumberIn(results->at(2));
-      reached.exact = version && version == slot->data_version;
+      reached.exact = version && version == slot.data_version;
     }
     begin = end;
   }
-  return CommitAnswer{reached.ToRevision(), true};
+  slot.begun = slot.current = false;
+  slot.has_table = true;
+  slot.log = base.log;  // (LR3)
+  if (fence == 0) {
+    Abandon(stream, call);
+  } else {
+    RestSlot(fence, std::move(slot));
+  }
+  last_fence_ = fence;
+  return CommitAnswer{reached.ToRevision(), false};
 }
 
 Result<CommitAnswer> LibsqlRemote::Commit(const Transaction& transaction, const Call& call) {
@@ -330,7 +367,7 @@ Result<CommitAnswer> LibsqlRemote::Commit(const Transaction& transaction, const 
   AddRow(transaction.id, false, &all);
   std::move(body->begin(), body->end(), std::back_inserter(all));
   all.push_back({"COMMIT", {}});
-  return Send(all, *base, &*slot, call);
+  return Send(all, *base, transaction.fence, *std::move(slot), call);
 }
 
 Result<SettleAnswer> LibsqlRemote::Settle(const CommitId& id, const Call& call) {

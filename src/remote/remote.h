@@ -170,7 +170,7 @@ class Remote {
   // nothing can be pulled from; pages since the base of the commit bring the primary's. To Compare
   // it equals the revision that they then make if nobody else has written meanwhile.
   virtual bool TakesPages() const { return true; }
-  // Whether any process of the replica may commit under a lease that another one acquired.
+  // Whether a lease that rests is taken up without asking, by any process of the replica.
   virtual bool SharesLeases() const { return true; }
 
   virtual Result<Identity> Identify(const Call& call) = 0;

@@ -54,6 +54,14 @@ uint64_t KeepSlot(Slot slot, Instant now) {
   }
 }
 
+void RestSlot(uint64_t fence, Slot slot, Instant now) {
+  ForkGate::Inside inside;
+  Slots& slots = AllSlots();
+  std::lock_guard lock(slots.mutex);
+  slots.Forget(now);
+  slots.held.insert_or_assign(fence, Kept{std::move(slot), now});
+}
+
 std::optional<Slot> TakeSlot(uint64_t fence, Instant now) {
   ForkGate::Inside inside;
   Slots& slots = AllSlots();

@@ -1,6 +1,7 @@
 // The write slots of libSQL servers that this process holds between the beginning of a transaction
 // and its commit, by their fence. A slot is a Hrana stream in a transaction that has written
-// nothing; it can be used by any thread, one at a time: who takes it has it alone. One that is left
+// nothing, or one that rests behind a commit and holds nobody up; it can be used by any thread, one
+// at a time: who takes it has it alone. One that is left
 // is forgotten after the time that the server keeps it for. A child of fork() has none of its
 // parent's.
 
@@ -12,19 +13,24 @@
 
 #include "src/base/clock.h"
 #include "src/remote/hrana_message.h"
+#include "src/remote/libsql_log.h"
 
 namespace turso {
 
 struct Slot {
   HranaStream stream;
-  bool current = false;    // Surely at the base of the lease; else that is still to be learned.
-  bool has_table = false;  // _turso_vfs
+  bool current = false;      // Surely at the base of the lease; else that is still to be learned.
+  bool begun = true;         // In a transaction; else it rests.
+  std::optional<LogId> log;  // Of the server process that has the stream, where that is known.
+  bool has_table = false;    // _turso_vfs
   std::optional<uint64_t> end;          // How many frames the log has, in the server's words.
   std::optional<int64_t> data_version;  // What PRAGMA data_version says on the stream.
 };
 
 // The fence under which it is found again: random, so that another process's is not taken for it.
 uint64_t KeepSlot(Slot slot, Instant now = Instant::Now());
+// Under the fence that it was taken by.
+void RestSlot(uint64_t fence, Slot slot, Instant now = Instant::Now());
 std::optional<Slot> TakeSlot(uint64_t fence, Instant now = Instant::Now());
 
 }  // namespace turso

@@ -29,12 +29,10 @@ bool ReplicaImpl::TakeIdleLease(uint64_t* fence) {
   SharedState& shared = sidecar_->shared();
   const uint64_t held = shared.lease_fence.load();
   if (held == 0) return false;
-  const auto me = static_cast<uint32_t>(getpid());
-  if (!caller_->SharesLeases() && shared.lease_pid.load() != me) return false;
   int64_t since = shared.lease_idle_since.load();
   if (Instant{shared.lease_until.load()} < Instant::Now() + kMargin || since <= 0) return false;
   if (!shared.lease_idle_since.compare_exchange_strong(since, 0)) return false;
-  shared.lease_pid.store(me);
+  shared.lease_pid.store(static_cast<uint32_t>(getpid()));
   *fence = held;
   return true;
 }

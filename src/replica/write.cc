@@ -43,7 +43,7 @@ Status ReplicaImpl::CatchUp(WalFiles* files, HasRead has_read, Write* write,
   if (!record.ok()) return record.status();
   write->record = *std::move(record);
   SetIdentity(write->record.replica_id);  // Another process may have taken a new one.
-  if (!write->record.provisional() && TakeIdleLease(&write->fence)) return OkStatus();
+  if (caller_->SharesLeases() && TakeIdleLease(&write->fence)) return OkStatus();
 
   const bool has_background = options_.sync != SyncMode::kOff;
   PageCollector news(has_background ? std::optional(Instant::Now() + kCatchUpMax) : std::nullopt);
@@ -249,7 +249,10 @@ void ReplicaImpl::Leave(WalFiles* files) {
   // Kept a moment for the next transaction; a lock that nothing was written under is given back at
   // once.
   constexpr Duration kLinger = milliseconds(100);
-  if (write.fence != 0) RestLease(write.committed ? kLinger : milliseconds(20));
+  // What rests at a primary whose leases are not shared holds nobody up.
+  constexpr Duration kLongLinger = seconds(1);
+  const Duration linger = caller_->SharesLeases() ? kLinger : kLongLinger;
+  if (write.fence != 0) RestLease(write.committed ? linger : milliseconds(20));
   std::lock_guard lock(mutex_);
   writing_ = false;
   if (published) counters_.commits++;

@@ -8,7 +8,7 @@ It prints "listening on http://127.0.0.1:PORT". What sqld does by itself now and
 
     POST /fake/compact     the log up to now becomes a snapshot; {"ready": false}: which is not there yet
     POST /fake/ready       it is
-    POST /fake/forget      sessions end, as when the process was started anew
+    POST /fake/forget      sessions and streams end, as when the process was started anew
     POST /fake/new-log     and so does the log: another id, and the content in one transaction
     POST /fake/expire      the streams that are open end, as after ten seconds without a request
     POST /fake/steal       who has the slot to write loses it, as at sqld after five seconds
@@ -286,6 +286,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             log.snapshot_ready = True
         elif what == "forget":
             log.session = uuid.uuid4()
+            self.server.end_streams()
         elif what == "new-log":
             self.server.new_log()
         elif what == "expire":
@@ -454,6 +455,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return self.answer(400, "text/plain", b"unknown request")
             results += field(3, field(1, response))
         answer = results
+        committed = has_batch and not stream.db.in_transaction
         if closed:
             stream.db.close()
         else:
@@ -461,9 +463,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.streams[baton] = stream
             answer = field(1, baton) + answer
         self.server.log.read()
-        if has_batch and closed and self.take_fault("lost-answer"):
+        if committed and self.take_fault("lost-answer"):
             return self.drop()
-        if has_batch and closed and self.take_fault("last-words"):
+        if committed and self.take_fault("last-words"):
             os._exit(0)
         return self.answer(200, "application/x-protobuf", answer)
 
@@ -642,11 +644,14 @@ class Server(http.server.ThreadingHTTPServer):
         self.keeper = self.log.open()
         self.keeper.execute("SELECT count(*) FROM sqlite_schema").fetchall()
 
-    def expire(self):
+    def end_streams(self):
         for stream in self.streams.values():
             stream.db.close()
-        self.expired.update(self.streams)
         self.streams.clear()
+
+    def expire(self):
+        self.expired.update(self.streams)
+        self.end_streams()
 
     def new_log(self):
         for stream in self.streams.values():
