@@ -175,6 +175,7 @@ TEST(Headers, CarryUserVersionAndRefuseWhatNoStatementSets) {
   ExpectRefused(&mirror, "PRAGMA default_cache_size=77", "default_cache_size");
   ExpectRefused(&mirror, "PRAGMA auto_vacuum=FULL", "auto_vacuum");
   ExpectRefused(&mirror, "VACUUM", "VACUUM");
+  ExpectRefused(&mirror, "ANALYZE", "ANALYZE");
 }
 
 TEST(VirtualTables, AreCarriedWithoutTheTablesOfTheirsThatSomebodyDropped) {
@@ -188,34 +189,6 @@ TEST(VirtualTables, AreCarriedWithoutTheTablesOfTheirsThatSomebodyDropped) {
     ExpectCarried(&at_once, create + "; DROP TABLE " + part);
     ExpectCarried(&at_once, "CREATE VIEW v AS SELECT * FROM t");
   }
-}
-
-TEST(Statistics, OfAFirstAnalyzeAreCarried) {
-  Mirror mirror(
-      "CREATE TABLE t(a,b); CREATE INDEX t_a ON t(a); CREATE TABLE u(a UNIQUE); CREATE TABLE "
-      "w(a PRIMARY KEY) WITHOUT ROWID; CREATE VIEW v AS SELECT * FROM t;" +
-      Rows(500, "t SELECT i%7, i") + ";" + Rows(20, "u SELECT i") + ";" + Rows(9, "w SELECT i"));
-  ExpectCarried(&mirror, "ANALYZE t");
-  EXPECT_EQ(mirror.copy()->Text("SELECT stat FROM sqlite_stat1 WHERE idx='t_a'"), "500 72");
-  EXPECT_EQ(mirror.copy()->Int("SELECT count(*) FROM sqlite_stat1"), 1) << "of t alone";
-  ExpectCarried(&mirror, "ANALYZE");
-  ExpectCarried(&mirror, "DROP TABLE sqlite_stat1");
-  ExpectCarried(&mirror, "CREATE TABLE more(a); CREATE INDEX more_a ON more(a); ANALYZE");
-  ExpectCarried(&mirror, "DROP TABLE t; DELETE FROM sqlite_stat1");
-  ExpectCarried(&mirror, "DROP TABLE sqlite_stat1; ANALYZE u; ALTER TABLE u ADD COLUMN b");
-}
-
-TEST(Statistics, OfADatabaseWithoutRowsAreATable) {
-  Mirror mirror("CREATE TABLE t(a); CREATE INDEX t_a ON t(a)");
-  ExpectCarried(&mirror, "ANALYZE");
-  EXPECT_EQ(mirror.copy()->Int("SELECT count(*) FROM sqlite_stat1"), 0);
-}
-
-TEST(Statistics, OfPragmaOptimizeAreCarried) {
-  Mirror mirror("CREATE TABLE t(a); CREATE INDEX t_a ON t(a);" + Rows(100, "t SELECT i%7"));
-  mirror.source()->Run("SELECT * FROM t WHERE a>3; PRAGMA optimize");
-  EXPECT_TRUE(mirror.Carry().ok());
-  EXPECT_EQ(mirror.copy()->Int("SELECT count(*) FROM sqlite_stat1"), 1);
 }
 
 TEST(Statistics, ThatAreThereAlreadyAreCarriedAsRows) {

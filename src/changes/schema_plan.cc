@@ -26,9 +26,6 @@ const SchemaRow* Find(const std::vector<SchemaRow>& rows, const std::string& typ
 
 bool IsVirtual(const SchemaRow& row) { return row.type == "table" && row.root.value == 0; }
 bool IsReserved(const std::string& name) { return name.compare(0, 7, "sqlite_") == 0; }
-bool IsStatistics(const std::string& name) {
-  return name == "sqlite_stat1" || name == "sqlite_stat4";
-}
 
 std::string DropStatement(const SchemaRow& row) {
   std::string type = row.type;
@@ -185,7 +182,7 @@ class Attempt {
           continue;
         }
         TURSO_RETURN_IF_ERROR(Create(row, mode));
-        origins_[row.name] = TableOrigin{row.name, std::nullopt, IsStatistics(row.name), {}};
+        origins_[row.name] = TableOrigin{row.name, std::nullopt, false, {}};
       }
     return OkStatus();
   }
@@ -206,27 +203,11 @@ class Attempt {
           Run("CREATE TABLE _turso_scratch(x INTEGER PRIMARY KEY AUTOINCREMENT)", &plan_.tables));
       return Run("DROP TABLE _turso_scratch", &plan_.tables);
     }
-    if (IsStatistics(row.name)) return CreateStatistics();
-    if (IsReserved(row.name)) return {Code::kReadOnly, "no statement makes the table " + row.name};
+    if (IsReserved(row.name))
+      return {Code::kReadOnly, "ANALYZE made the table " + row.name +
+                                   ", and the primary takes no statement that makes it"};
     if (IsVirtual(row) && mode == Mode::kRebuildAndRename) return CreateAndRename(row);
     return Run(row.sql, &plan_.tables);
-  }
-
-  // ANALYZE makes them, which sqld does not know as a statement. PRAGMA optimize does, in the form
-  // of a function: it analyzes a table with an index that has no statistics yet; SQLite
-  // before 3.46, if it would have used them, too. 18: at once, and of few rows, which is as good as
-  // of all: what it finds is replaced.
-  Status CreateStatistics() {
-    for (const char* sql :
-         {"CREATE TABLE _turso_scratch AS SELECT 1 AS x",
-          "CREATE INDEX _turso_scratch_x ON _turso_scratch(x)",
-          "SELECT (SELECT count(*) FROM _turso_scratch WHERE x>0), (SELECT count(*) FROM "
-          "pragma_optimize(18))",
-          "DROP TABLE _turso_scratch"})
-      TURSO_RETURN_IF_ERROR(Run(sql, &plan_.tables));
-    // One copy of SQLite makes it and another does not.
-    if (Find(after_, "table", "sqlite_stat4")) return OkStatus();
-    return Run("DROP TABLE IF EXISTS sqlite_stat4", &plan_.tables);
   }
 
   Status CreateAndRename(const SchemaRow& row) {

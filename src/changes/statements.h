@@ -15,10 +15,11 @@
 //         transaction, so `setup` does it before, and a guard fails the body if that was not done.
 //   (ST5) A guard is a SELECT that fails unless what it looks for is so: the texts of the schema at
 //         the end are compared at the primary, whose SQLite may edit them in another way than ours.
-//   (ST6) What cannot be sent exactly is refused here, before anything is: VACUUM; another
-//         application_id, auto_vacuum or default_cache_size; a row or a statement over a limit; a
-//         table whose columns hide every name of the rowid; UTF-16 of half a character; a table or
-//         an index made with functions, collations or modules that only the application has.
+//   (ST6) What cannot be sent exactly is refused here, before anything is: VACUUM; ANALYZE, where
+//         it makes its tables; another application_id, auto_vacuum or default_cache_size; a row or
+//         a statement over a limit; a table whose columns hide every name of the rowid; UTF-16 of
+//         half a character; a table or an index made with functions, collations or modules that
+//         only the application has.
 // Two oddities of SQLite's are not seen: a STORED column that incremental blob I/O left stale is
 // computed at the primary; and of DEFAULT TRUE in a column of affinity TEXT, an old row shows the
 // number 1 until the row is written, which may be earlier there.

@@ -232,6 +232,7 @@ class WritesToLibsql:
         db.execute("INSERT INTO t VALUES(2)")
         db.execute("SELECT turso_sync()").fetchall()
         for sql, word in (
+            ("ANALYZE", "ANALYZE"),
             ("VACUUM", ""),
             ("PRAGMA application_id=7", "application_id"),
             (f"DELETE FROM {OWN_TABLE}", OWN_TABLE),
@@ -243,33 +244,6 @@ class WritesToLibsql:
                 self.assert_explained([last_error(db)], word)
         db.execute("INSERT INTO t VALUES(3)")
         self.assertEqual(server.sql("SELECT a FROM t"), [(1,), (2,), (3,)])
-        db.close()
-        self.converges(server, app)
-
-    def test_statistics_are_carried_also_at_the_close_of_a_tool_that_asks_for_them(self):
-        server = self.server()
-        server.sql(
-            "CREATE TABLE t(a INTEGER PRIMARY KEY, b)",
-            "CREATE INDEX i ON t(b)",
-            "CREATE TABLE u(a UNIQUE)",
-        )
-        app, other = self.app(server), self.app(server, "other")
-        db = self.open(app)
-        db.executemany("INSERT INTO t(b) VALUES(?)", [(n % 9,) for n in range(90)])
-        statistics = f"SELECT tbl, idx, stat FROM sqlite_stat1 WHERE tbl <> '{OWN_TABLE}' ORDER BY 1, 2"
-        db.execute("SELECT turso_sync()").fetchall()  # A new schema makes it forget what it was asked.
-        db.execute("SELECT count(*) FROM t WHERE b > 3").fetchall()
-        db.execute("PRAGMA optimize").fetchall()
-        self.assertEqual(db.execute(statistics).fetchall(), [("t", "i", "90 10")])
-        self.assertEqual(server.sql(statistics), [("t", "i", "90 10")])
-        db.execute("INSERT INTO u VALUES(1), (2)")
-        db.execute("ANALYZE")
-        found = db.execute(statistics).fetchall()
-        self.assertEqual([row[0] for row in found], ["t", "u"])
-        self.assertEqual(server.sql(statistics), found)
-        self.assertEqual(self.open(other).execute(statistics).fetchall(), found)
-        db.execute("DROP TABLE sqlite_stat1")
-        self.assertEqual(server.sql("SELECT count(*) FROM sqlite_schema WHERE name LIKE '%stat%'"), [(0,)])
         db.close()
         self.converges(server, app)
 
