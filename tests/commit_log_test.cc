@@ -3,12 +3,27 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <new>
 
 #include "src/primary/fault_point.h"
 #include "tests/support/seed.h"
 #include "tests/support/temp_dir.h"
+
+namespace {
+// Which request for memory of this thread fails, counted from now on; 0: none.
+thread_local int g_failing_request = 0;
+}  // namespace
+
+void* operator new(size_t size) {
+  if (g_failing_request > 0 && --g_failing_request == 0) throw std::bad_alloc();
+  if (void* memory = std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace turso {
 namespace {
@@ -319,6 +334,39 @@ TEST_F(CommitLogTest, HasNothingOfAWriteThatFailed) {
   log.reset();
   EXPECT_TRUE(*Read() ==
               (std::vector<LogRecord>{SomeSnapshot(), RefusedRecord{{1}, 2, 3}, SomeCommit(14)}));
+}
+
+TEST_F(CommitLogTest, HasNothingOfAWriteForWhichThereWasNoMemory) {
+  std::unique_ptr<CommitLog> log = MustCreate({SomeSnapshot()});
+  std::vector<LogRecord> expected = {SomeSnapshot()};
+  uint64_t counter = 13;
+  bool failed = true;
+  for (int nth = 1; failed; nth++, counter += 2) {
+    const LogRecord added = RefusedRecord{{1}, counter, 3};
+    const std::vector<LogRecord> records = {SomeCommit(counter), AbortedRecord{counter, Outcome::kLost}};
+    bool is_added = false, is_written = false;
+    g_failing_request = nth;
+    try {
+      log->Add(added);
+      is_added = true;
+      is_written = log->Write(records).ok();
+    } catch (const std::bad_alloc&) {
+    }
+    g_failing_request = 0;
+    if (is_added) expected.push_back(added);
+    if (is_written) expected.insert(expected.end(), records.begin(), records.end());
+    failed = !is_written;
+    EXPECT_FALSE(log->broken());
+    const LogRecord next = SomeCommit(counter + 1);
+    ASSERT_TRUE(log->Write({next}).ok());
+    expected.push_back(next);
+    ASSERT_LT(nth, 100);
+  }
+  EXPECT_GT(counter, 13u + 2 * 3) << "as many requests for memory have failed";
+  log.reset();
+  Result<std::vector<LogRecord>> read = Read();
+  ASSERT_TRUE(read.ok()) << read.status().text();
+  EXPECT_TRUE(*read == expected);
 }
 
 TEST_F(CommitLogTest, TakesNoMoreAfterAFailedSync) {

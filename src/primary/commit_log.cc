@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 #include "src/base/log.h"
 #include "src/primary/fault_point.h"
@@ -221,18 +222,23 @@ Status CommitLog::ReadUnits(const Visitor& visit) {
   return OkStatus();
 }
 
-void CommitLog::Add(const LogRecord& record) { EncodeRecord(record, &pending_); }
+void CommitLog::Add(const LogRecord& record) {
+  Bytes all = pending_;
+  EncodeRecord(record, &all);
+  pending_ = std::move(all);
+}
 
 Status CommitLog::Write(const std::vector<LogRecord>& records) {
   if (broken_) return Status(Code::kIo, path_ + ": takes no more after a failed write");
-  const size_t kept = pending_.size();
-  for (const LogRecord& record : records) EncodeRecord(record, &pending_);
-  if (pending_.empty()) return OkStatus();
-  Bytes unit = EncodeUnit(size_, pending_);
+  // Not in pending_ itself: where memory runs out, nothing of `records` may stay behind, to be
+  // written with others later (CL5).
+  Bytes all = pending_;
+  for (const LogRecord& record : records) EncodeRecord(record, &all);
+  if (all.empty()) return OkStatus();
+  const Bytes unit = EncodeUnit(size_, all);
   Status status = FaultPoint("log:write");
   if (status.ok()) status = WriteAll(fd_, size_, unit, path_);
   if (!status.ok()) {
-    pending_.resize(kept);
     // What was not synced and is cut off again cannot come back; if it cannot be cut off, nobody
     // knows.
     if (ftruncate(fd_, static_cast<off_t>(size_)) != 0 || fdatasync(fd_) != 0) broken_ = true;
@@ -240,11 +246,10 @@ Status CommitLog::Write(const std::vector<LogRecord>& records) {
   }
   status = FaultPoint("log:sync");
   // After a failed sync the kernel may have dropped the pages and report success the next time.
+  broken_ = true;
   if (status.ok() && fdatasync(fd_) != 0) status = Failure("syncing", path_);
-  if (!status.ok()) {
-    broken_ = true;
-    return status;
-  }
+  if (!status.ok()) return status;
+  broken_ = false;
   size_ += unit.size();
   pending_.clear();
   return OkStatus();
@@ -271,8 +276,9 @@ Status CommitLog::Compact(const SnapshotRecord& snapshot) {
   // Everything pending is part of the history that the snapshot was made of.
   pending_.clear();
   // From here on records go to the new file, so a crash must not bring the old one back.
+  broken_ = true;
   status = SyncDirectoryOf(path_);
-  if (!status.ok()) broken_ = true;
+  if (status.ok()) broken_ = false;
   return status;
 }
 

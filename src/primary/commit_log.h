@@ -16,6 +16,8 @@
 //   (CL3) Before the WAL is restarted, kResolved is written. So the last commit can always be
 //        looked up in the WAL.
 //   (CL4) The file is locked (flock) while it is open: one process serves a database.
+//   (CL5) A record that Add or Write did not take, also where memory ran out, never gets into the
+//         file.
 // Not for use by several threads at once.
 
 #ifndef TURSO_SRC_PRIMARY_COMMIT_LOG_H_

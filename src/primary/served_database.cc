@@ -170,7 +170,7 @@ Status ServedDatabase::LogCommit(const CommitRecord& commit) {
   return status;
 }
 
-void ServedDatabase::Publish(const CommitRecord& commit, const WalIndexHeader& header) {
+void ServedDatabase::Publish(const CommitRecord& commit, const WalIndexHeader& header) noexcept {
   const std::string base = history_.head().text();
   AddCommit(commit, &history_);
   MoveFollowers(commit, base);

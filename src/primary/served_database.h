@@ -168,7 +168,8 @@ class ServedDatabase : public WriteGate, public std::enable_shared_from_this<Ser
   Status Enter(WalFiles* files, HasRead has_read, const Interrupted& interrupted) override;
   Status Commit(WalFiles* files, const PageSet& pages, const FramePlan& frames,
                 const Interrupted& interrupted) override;
-  void Leave(WalFiles* files) override;
+  // Ends the process where memory runs out: what the log has, nobody may go on without.
+  void Leave(WalFiles* files) noexcept override;
   Status BeforeRestart(WalFiles* files) override;
 
  private:
@@ -213,8 +214,9 @@ class ServedDatabase : public WriteGate, public std::enable_shared_from_this<Ser
   bool Expected(const WalIndexHeader& header) const;
   Status TakeForeignChange(const WalIndexHeader& header);
   Result<WalIndexHeader> ReadHeader();
-  // Once it has happened. Its pages are of `header`.
-  void Publish(const CommitRecord& commit, const WalIndexHeader& header);
+  // Once it has happened: what the log has, the history must have before anything else is logged.
+  // Its pages are of `header`.
+  void Publish(const CommitRecord& commit, const WalIndexHeader& header) noexcept;
   CommitRecord NewCommit(CommitSource source, const PageSet& pages, const FramePlan& frames) const;
   Status LogCommit(const CommitRecord& commit);
   Status NoteRestart();

@@ -2,6 +2,7 @@
 // of the network.
 
 #include <cstring>
+#include <new>
 
 #include "src/base/log.h"
 #include "src/primary/fault_point.h"
@@ -44,9 +45,15 @@ Status ServedDatabase::Enter(WalFiles* files, HasRead, const Interrupted& interr
       return Status(Code::kInterrupted, "interrupted while waiting for the lease");
     }
   }
-  Status status = NoticeForeignChange(&lock, Write::kHeld, Instant::Now());
+  Status status;
+  try {
+    status = NoticeForeignChange(&lock, Write::kHeld, Instant::Now());
+  } catch (const std::bad_alloc&) {
+    status = Status(Code::kNoMemory, "");
+  }
   if (!status.ok()) {
     leases_.Release(holder, *fence, Instant::Now());
+    if (status.code() == Code::kNoMemory) return status;
     return Status(Code::kUnavailable, status.text());
   }
   sql_holder_ = holder;
@@ -69,7 +76,7 @@ Status ServedDatabase::Commit(WalFiles* /*files*/, const PageSet& pages, const F
   return FaultPoint("sql:logged");
 }
 
-void ServedDatabase::Leave(WalFiles* /*files*/) {
+void ServedDatabase::Leave(WalFiles* /*files*/) noexcept {
   Lock lock(mutex_);
   if (phase_ == SqlPhase::kNone) return;
   if (phase_ == SqlPhase::kCommitting) {

@@ -105,7 +105,8 @@ class FailingPrimary(BehaviourTest):
             with urllib.request.urlopen(request, timeout=10) as answer:
                 result = json.load(answer)["results"][0]
         except (OSError, ValueError) as error:
-            raise Refused(str(error)) from error
+            words = error.read().decode() if isinstance(error, urllib.error.HTTPError) else ""
+            raise Refused(f"{error} {words}") from error
         if result["type"] != "ok":
             raise Refused(result["error"]["message"])
         self.sure.add(self.number)
