@@ -343,7 +343,8 @@ TEST_F(CommitLogTest, HasNothingOfAWriteForWhichThereWasNoMemory) {
   bool failed = true;
   for (int nth = 1; failed; nth++, counter += 2) {
     const LogRecord added = RefusedRecord{{1}, counter, 3};
-    const std::vector<LogRecord> records = {SomeCommit(counter), AbortedRecord{counter, Outcome::kLost}};
+    const std::vector<LogRecord> records = {SomeCommit(counter),
+                                            AbortedRecord{counter, Outcome::kLost}};
     bool is_added = false, is_written = false;
     g_failing_request = nth;
     try {
