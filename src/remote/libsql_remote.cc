@@ -35,32 +35,78 @@ Bytes EmptyDatabase() {
   return page;
 }
 
-// How many frames each server process that we know surely has, by its session.
-class Ends {
+// What is known of each server process that we have met, by its session.
+class Known {
  public:
   // Never destroyed: threads may end after the library's statics.
-  static Ends& All() {
-    static auto* all = new Ends;
+  static Known& All() {
+    static auto* all = new Known;
     return *all;
   }
-  void Note(const std::string& session, uint64_t end) {
+  // It surely has so many frames.
+  void NoteEnd(const std::string& session, uint64_t end) {
     ForkGate::Inside inside;
     std::lock_guard lock(mutex_);
-    if (ends_.size() >= kSessionsMax && ends_.count(session) == 0) ends_.clear();
-    ends_[session] = std::max(ends_[session], end);
+    uint64_t* known = &Of(session)->end;
+    *known = std::max(*known, end);
   }
-  uint64_t Of(const std::string& session) {
+  uint64_t EndOf(const std::string& session) {
     ForkGate::Inside inside;
     std::lock_guard lock(mutex_);
-    const auto found = ends_.find(session);
-    return found == ends_.end() ? 0 : found->second;
+    return Of(session)->end;
+  }
+  // Its log goes through that place.
+  void NoteProven(const std::string& session, const LogPlace& place) {
+    ForkGate::Inside inside;
+    std::lock_guard lock(mutex_);
+    std::map<uint64_t, uint64_t>* proven = &Of(session)->proven;
+    (*proven)[place.next] = place.checksum;
+    if (proven->size() > kPlacesMax) proven->erase(proven->begin());
+  }
+  bool IsProven(const std::string& session, const LogPlace& place) {
+    ForkGate::Inside inside;
+    std::lock_guard lock(mutex_);
+    const std::map<uint64_t, uint64_t>& proven = Of(session)->proven;
+    const auto found = proven.find(place.next);
+    return found != proven.end() && found->second == place.checksum;
   }
 
  private:
   static constexpr size_t kSessionsMax = 100;
+  static constexpr size_t kPlacesMax = 64;
+
+  struct Session {
+    uint64_t end = 0;
+    std::map<uint64_t, uint64_t> proven;  // Checksums of the frames before, by what is next.
+  };
+  Session* Of(const std::string& session) {
+    if (sessions_.size() >= kSessionsMax && sessions_.count(session) == 0) sessions_.clear();
+    return &sessions_[session];
+  }
 
   std::mutex mutex_;
-  std::map<std::string, uint64_t> ends_;
+  std::map<std::string, Session> sessions_;
+};
+
+// Passes on a batch that begins one frame early, with the last one that came before. (LR7)
+class Overlapping : public FrameSink {
+ public:
+  Overlapping(const LogPlace& place, FrameSink* sink) : place_(place), sink_(sink) {}
+  Status Frame(const LogFrame& frame) override {
+    if (seen_) return sink_->Frame(frame);
+    seen_ = true;
+    fits_ = frame.number + 1 == place_.next && frame.checksum == place_.checksum &&
+            frame.size_after != 0;
+    // What follows is of another history.
+    return fits_ ? OkStatus() : Status(Code::kConflict, "another frame");
+  }
+  bool seen() const { return seen_; }
+  bool fits() const { return fits_; }
+
+ private:
+  const LogPlace place_;
+  FrameSink* sink_;
+  bool seen_ = false, fits_ = false;
 };
 
 // The last frame that comes.
@@ -134,16 +180,29 @@ Status LibsqlRemote::Hello(const Call& call) {
 }
 
 void LibsqlRemote::NoteEnd(uint64_t end) {
-  if (hello_) Ends::All().Note(hello_->session, end);
+  if (hello_) Known::All().NoteEnd(hello_->session, end);
+}
+
+void LibsqlRemote::NoteProven(const LogPlace& place) {
+  if (hello_ && place.next > 0) Known::All().NoteProven(hello_->session, place);
+}
+
+// (LR7)
+bool LibsqlRemote::IsProven(const LogPlace& place) const {
+  return hello_ && place.log == hello_->log &&
+         (place.next == 0 || Known::All().IsProven(hello_->session, place));
 }
 
 // Whether the server's log goes through `place`; kConflict if not. (LR2)
 Status LibsqlRemote::CheckKnown(const LogPlace& place, const Call& call) {
   const auto known = [&] {
-    return hello_ && place.log == hello_->log && place.next <= Ends::All().Of(hello_->session);
+    return hello_ && place.log == hello_->log && place.next <= Known::All().EndOf(hello_->session);
   };
   if (!known()) TURSO_RETURN_IF_ERROR(Hello(call));
-  if (known()) return OkStatus();
+  return known() ? OkStatus() : Conflict();
+}
+
+Status LibsqlRemote::Conflict() const {
   return Status(Code::kConflict, address_.base +
                                      ": its log is not the one that this replica was made from, or "
                                      "it went back");
@@ -153,10 +212,24 @@ Status LibsqlRemote::CheckKnown(const LogPlace& place, const Call& call) {
 Status LibsqlRemote::ReadOn(LogFeed* feed, const Call& call) {
   constexpr int kGreetingsMax = 3;
   int greetings = 0;
+  bool skips_proof = false;
   for (;;) {
     feed->Begin(LogFeed::Kind::kBatch);
-    Result<LogClient::Outcome> outcome = log_.Batch(feed->place().next, feed, call);
+    const LogPlace before = feed->place();
+    const bool proves = !skips_proof && !IsProven(before);
+    Overlapping overlapping(before, feed);
+    Result<LogClient::Outcome> outcome = proves ? log_.Batch(before.next - 1, &overlapping, call)
+                                                : log_.Batch(before.next, feed, call);
+    if (proves && (overlapping.seen() ? !overlapping.fits()
+                                      : outcome.ok() && *outcome == LogClient::Outcome::kFrames)) {
+      return Conflict();
+    }
     if (outcome.ok() && *outcome == LogClient::Outcome::kNeedSnapshot) {
+      if (proves) {
+        // That frame has left the log, where only the newest of each page is kept.
+        skips_proof = true;
+        continue;
+      }
       outcome = ReadSnapshot(feed, call);
       if (outcome.ok() && *outcome == LogClient::Outcome::kFrames) continue;
     }
@@ -168,11 +241,13 @@ Status LibsqlRemote::ReadOn(LogFeed* feed, const Call& call) {
       TURSO_RETURN_IF_ERROR(CheckKnown(feed->place(), call));
       TURSO_RETURN_IF_ERROR(Hello(call));
       TURSO_RETURN_IF_ERROR(CheckKnown(feed->place(), call));
+      skips_proof = false;
       continue;
     }
     TURSO_RETURN_IF_ERROR(feed->End().While(address_.base));
     NoteEnd(feed->place().next);
-    if (feed->frames() < kFramesInBatch) return OkStatus();
+    NoteProven(feed->place());
+    if (feed->frames() + (proves ? 1 : 0) < kFramesInBatch) return OkStatus();
   }
 }
 
@@ -188,6 +263,7 @@ Result<LogClient::Outcome> LibsqlRemote::ReadSnapshot(LogFeed* feed, const Call&
         return Status(Code::kCorrupt, address_.base + ": a snapshot without frames");
       }
       NoteEnd(feed->place().next);
+      NoteProven(feed->place());
     }
     // It is made in the background, after the log was cut.
     if (*outcome != LogClient::Outcome::kNotYet) return outcome;

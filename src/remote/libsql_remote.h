@@ -32,6 +32,9 @@
 //         well: after it was killed, or with another's files. So they count only from a process
 //         that is known to have the replica's log: by its session, asked for behind BEGIN, or by a
 //         stream that it had when it took a commit, which no other process goes on with.
+//   (LR7) A server whose files were put back has its log's id still, and may have come to as many
+//         frames again. So what is asked for first of each server process begins with the last
+//         frame that came before, whose checksum speaks for all before it.
 //   _turso_vfs(replica BLOB, number BLOB, refused INTEGER): the last commit of each replica.
 
 #ifndef TURSO_SRC_REMOTE_LIBSQL_REMOTE_H_
@@ -80,6 +83,9 @@ class LibsqlRemote : public Remote {
  private:
   Status Hello(const Call& call);
   void NoteEnd(uint64_t end);
+  void NoteProven(const LogPlace& place);
+  bool IsProven(const LogPlace& place) const;
+  Status Conflict() const;
   Status CheckKnown(const LogPlace& place, const Call& call);
   Status ReadOn(LogFeed* feed, const Call& call);
   Result<LogClient::Outcome> ReadSnapshot(LogFeed* feed, const Call& call);

@@ -241,8 +241,9 @@ Result<LeaseAnswer> LibsqlRemote::AcquireLease(const LeaseRequest& request, Page
   const std::optional<LogPlace> base = LogPlace::Parse(current);
   const bool ends_there = base && base->IsBase() && slot->end == base->next;
   slot->current = ends_there && slot->log == base->log;
-  const bool asks = ends_there && !slot->current && hello_ && hello_->log == base->log &&
-                    log_.BeginCheck(base->next, call).ok();
+  const std::optional<LogPlace> origin = LogPlace::Parse(request.base);
+  const bool asks = ends_there && !slot->current && origin && IsProven(*origin) &&
+                    base->log == origin->log && log_.BeginCheck(base->next, call).ok();
   if (slot->current || asks) {
     lease.revision = current;
     lease.fence = last_fence_ = KeepSlot(*std::move(slot));

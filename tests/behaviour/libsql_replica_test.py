@@ -119,6 +119,22 @@ class ReplicaOfLibsql:
         db.close()
         self.equals_a_fresh_replica(server, replica)
 
+    def test_a_server_that_was_set_back_and_wrote_as_much_again_is_followed_in_what_it_has(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)", "INSERT INTO t VALUES('before')")
+        replica = self.replica(server, "app", database="")
+        db = self.open(replica)
+        server.back_up()
+        server.sql("INSERT INTO t VALUES('lost')")
+        self.follows(db, "SELECT a FROM t", [("before",), ("lost",)])
+        db.close()
+        server.set_back()
+        server.sql("INSERT INTO t VALUES('again')")
+        db = self.open(replica)
+        self.follows(db, "SELECT a FROM t", [("before",), ("again",)])
+        db.close()
+        self.equals_a_fresh_replica(server, replica)
+
     def path_kept(self):
         import glob
 

@@ -154,6 +154,12 @@ class FakeServer(Server):
         self.post("/fake/forget", {})
         self.post("/fake/new-log", {})
 
+    def back_up(self):
+        self.post("/fake/back-up", {})
+
+    def set_back(self):
+        self.post("/fake/set-back", {})
+
     def compact(self, **state):
         self.post("/fake/compact", state)
 
@@ -228,6 +234,17 @@ class RealServer(Server):
                 return "up"
         except OSError:
             return None
+
+    def back_up(self):
+        self.stop()
+        shutil.copytree(self.directory / "data.sqld", self.directory / "backup")
+        self.start()
+
+    def set_back(self):
+        self.stop()
+        shutil.rmtree(self.directory / "data.sqld")
+        shutil.copytree(self.directory / "backup", self.directory / "data.sqld")
+        self.start()
 
     def restart(self):
         self.stop()

@@ -247,6 +247,39 @@ class WritesToLibsql:
         db.close()
         self.converges(server, app)
 
+    def test_nothing_is_committed_over_what_a_server_wrote_after_it_was_set_back(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)", "INSERT INTO t VALUES('before')")
+        app = self.app(server, sync_interval="off")
+        db = self.open(app)
+        db.execute("SELECT turso_sync()").fetchall()
+        server.back_up()
+        server.sql("INSERT INTO t VALUES('lost')")
+        db.execute("SELECT turso_sync()").fetchall()
+        server.set_back()
+        server.sql("INSERT INTO t VALUES('again')")
+        with self.assertRaises(sqlite3.OperationalError) as caught:
+            db.execute("BEGIN")
+            db.execute("SELECT count(*) FROM t").fetchall()
+            db.execute("INSERT INTO t SELECT a || ', copied' FROM t")
+            db.execute("COMMIT")
+        self.assertIn(error_code(caught.exception), RETRY_CODES)
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        wait_until(lambda: self.accepted(db, "INSERT INTO t SELECT a || ', copied' FROM t"))
+        expected = [("before",), ("again",), ("before, copied",), ("again, copied",)]
+        self.assertEqual(server.sql("SELECT a FROM t"), expected)
+        db.close()
+        self.converges(server, app)
+
+    def accepted(self, db, sql):
+        try:
+            db.execute(sql)
+        except sqlite3.OperationalError as error:
+            self.assertIn(error_code(error), RETRY_CODES)
+            return False
+        return True
+
     def test_a_replica_that_was_set_back_commits_under_a_name_of_its_own(self):
         server = self.server()
         server.sql("CREATE TABLE t(a)")

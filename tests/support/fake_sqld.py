@@ -10,6 +10,8 @@ It prints "listening on http://127.0.0.1:PORT". What sqld does by itself now and
     POST /fake/ready       it is
     POST /fake/forget      sessions and streams end, as when the process was started anew
     POST /fake/new-log     and so does the log: another id, and the content in one transaction
+    POST /fake/back-up      keeps what the files hold
+    POST /fake/set-back     puts that back, log and all, as if the server had been stopped for it
     POST /fake/expire      the streams that are open end, as after ten seconds without a request
     POST /fake/steal       who has the slot to write loses it, as at sqld after five seconds
     POST /fake/fault       {"what": "lost-request" or "lost-answer"}: of the next write; "too-large": it is refused;
@@ -289,6 +291,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.end_streams()
         elif what == "new-log":
             self.server.new_log()
+        elif what == "back-up":
+            self.server.back_up()
+        elif what == "set-back":
+            self.server.set_back()
         elif what == "expire":
             self.server.expire()
         elif what == "steal":
@@ -652,6 +658,23 @@ class Server(http.server.ThreadingHTTPServer):
     def expire(self):
         self.expired.update(self.streams)
         self.end_streams()
+
+    def back_up(self):
+        self.log.read()
+        files = {name: pathlib.Path(name).read_bytes() for name in (f"{self.path}", f"{self.path}-wal")}
+        self.kept = files, list(self.log.frames), self.log.read_to
+
+    def set_back(self):
+        self.end_streams()
+        self.keeper.close()
+        files, frames, read_to = self.kept
+        for name, data in files.items():
+            pathlib.Path(name).write_bytes(data)
+        pathlib.Path(f"{self.path}-shm").unlink(missing_ok=True)
+        self.log.frames, self.log.read_to = list(frames), read_to
+        self.log.session = uuid.uuid4()
+        self.keeper = self.log.open()
+        self.keeper.execute("SELECT count(*) FROM sqlite_schema").fetchall()
 
     def new_log(self):
         for stream in self.streams.values():
