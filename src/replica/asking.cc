@@ -14,7 +14,6 @@ constexpr Duration kBriefly = seconds(1);
 // with every failure.
 constexpr Duration kHopelessMin = milliseconds(100);
 constexpr Duration kHopelessMax = seconds(2);
-constexpr int kMovedTriesMax = 5;
 
 Status CheckInterrupted(const Interrupted& interrupted, const std::string& doing) {
   if (interrupted && interrupted()) return Status(Code::kInterrupted, doing + ": interrupted");
@@ -82,20 +81,20 @@ Result<Revision> ReplicaImpl::SyncUntil(Instant deadline, const Interrupted& int
 // By whoever has the turn to ask.
 Result<Revision> ReplicaImpl::PullInTurn(Instant deadline, const Interrupted& interrupted,
                                          Manner manner) {
-  Result<Revision> reached = Status(Code::kBusy, "");
-  for (int tries = 0; tries < kMovedTriesMax; tries++) {
+  for (;;) {
     Pulled pulled;
-    reached =
+    Result<Revision> reached =
         PullAndApply(asker_.get(), Duration{}, CallUntil(deadline, interrupted), manner, &pulled);
     if (reached.ok()) {
       NoteReached();
       if (pulled.origin.empty()) CheckpointIfLong();
       return reached;
     }
-    if (reached.status().code() != Code::kBusy || Instant::Now() >= deadline) break;
+    // Others have moved the replica meanwhile, and may do so for as long as they write.
+    if (reached.status().code() == Code::kBusy && Instant::Now() < deadline) continue;
+    Note(reached.status());
+    return reached;
   }
-  Note(reached.status());
-  return reached;
 }
 
 Result<bool> ReplicaImpl::WaitFor(const Revision& revision, Duration timeout,

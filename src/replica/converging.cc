@@ -104,6 +104,9 @@ Status ReplicaImpl::AddPreImages(WalFiles* files, PageSet* pages, SidecarRecord*
     *pages = PageSet(record->page_size);
     pages->set_db_size(*size);
   }
+  if (pages->page_size() != record->page_size) {
+    return Status(Code::kCorrupt, path_ + ": the primary's pages have another size than ours");
+  }
   const uint32_t end = pages->db_size();
   Result<PageSet> ours = CollectFrames(files, record->page_size, record->converged_frame,
                                        FrameNo{now->frames}, std::max(now->db_size, end));

@@ -217,7 +217,7 @@ class SeveralProcesses(BehaviourTest):
             self.assertEqual([(1,)], clients[2].sql("SELECT turso_wait(?, 10000)", (revision,)))
             self.assertEqual([(number + 1,)], clients[2].sql("SELECT count(*) FROM t"))
 
-    @only_of_primary("who writes to a libSQL server has pages to bring back, to which a pull gives way")
+    @only_of_primary("of several who write at once to sqld one may wait for longer than five seconds")
     def test_any_process_may_write_and_pull_on_demand_at_once(self):
         seeded_random("several processes")
         primary = self.primary()
