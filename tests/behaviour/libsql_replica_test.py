@@ -99,11 +99,20 @@ class ReplicaOfLibsql:
         server = self.server()
         server.sql("CREATE TABLE t(a)", "INSERT INTO t VALUES(1)")
         db = self.follower(server)
+        logs = {self.log_of(db)}
         for n in range(2, 5):
             server.restart()
             server.sql(f"INSERT INTO t VALUES({n})")
             self.follows(db, "SELECT max(a) FROM t", [(n,)])
+            logs.add(self.log_of(db))
+        # sqld begins a new log now and then, as after a kill.
+        if len(logs) > 1 and self.may_begin_anew:
+            return
+        self.assertEqual(len(logs), 1)
         self.assertEqual(self.path_kept(), [])
+
+    def log_of(self, db):
+        return db.execute("SELECT turso_revision()").fetchone()[0].split(".")[0]
 
     def test_a_server_that_was_killed_is_followed_on_in_its_new_log(self):
         server = self.server()
@@ -226,6 +235,8 @@ class ReplicaOfLibsql:
 
 
 class ReplicaOfTheFake(ReplicaOfLibsql, BehaviourTest):
+    may_begin_anew = False
+
     def make_server(self, directory, **options):
         return libsql_server.FakeServer(directory, **options)
 
@@ -325,6 +336,8 @@ class ReplicaOfTheFake(ReplicaOfLibsql, BehaviourTest):
 if libsql_server.SQLD:
 
     class ReplicaOfSqld(ReplicaOfLibsql, BehaviourTest):
+        may_begin_anew = True
+
         def make_server(self, directory, *arguments, **options):
             return libsql_server.RealServer(directory, *arguments, **options)
 
