@@ -204,8 +204,10 @@ class Attempt {
       return Run("DROP TABLE _turso_scratch", &plan_.tables);
     }
     if (IsReserved(row.name))
-      return {Code::kReadOnly, "ANALYZE made the table " + row.name +
-                                   ", and the primary takes no statement that makes it"};
+      return {Code::kReadOnly,
+              "ANALYZE made the table " + row.name +
+                  ", and the primary takes no statement that makes it: leave it out, or run "
+                  "ANALYZE at the primary if that can"};
     if (IsVirtual(row) && mode == Mode::kRebuildAndRename) return CreateAndRename(row);
     return Run(row.sql, &plan_.tables);
   }
