@@ -17,13 +17,14 @@ namespace {
 thread_local int g_failing_request = 0;
 }  // namespace
 
-void* operator new(size_t size) {
+// Not inlined: GCC would see free() where it expects a delete.
+[[gnu::noinline]] void* operator new(size_t size) {
   if (g_failing_request > 0 && --g_failing_request == 0) throw std::bad_alloc();
   if (void* memory = std::malloc(size)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace turso {
 namespace {
