@@ -112,6 +112,7 @@ class Prisma(node_programs.NodeTest):
         tables = app.rows("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY 1")
         self.assertEqual(tables, [["item"], ["series"]])
         app.execute("CREATE TABLE made_elsewhere(id INTEGER PRIMARY KEY, at TEXT NOT NULL)")
+        app.content()  # Syncs: else the pull may look before the replica has followed.
         self.migrations(app, "db", "pull")
         pulled = pathlib.Path(app.directory, "prisma", "6", "schema.prisma").read_text("utf-8")
         self.assertIn("model made_elsewhere", pulled)
