@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <string_view>
 
 #include "src/changes/row_statements.h"
 #include "src/changes/sql.h"
@@ -19,12 +20,9 @@ constexpr size_t kObjectsAtOnce = 100;
 
 Statement Plain(std::string sql) { return {std::move(sql), {}}; }
 
-// A SELECT that fails unless `condition`, which is never NULL, is true. Outside of a trigger
-// nothing but an error of a function's makes a statement fail: the smallest integer has no absolute
-// value.
-Statement Guard(const std::string& condition, std::vector<Value> arguments) {
-  return {"SELECT abs(-9223372036854775807 - (NOT (" + condition + ")))", std::move(arguments)};
-}
+// Outside of a trigger nothing but an error of a function's makes a statement fail: the smallest
+// integer has no absolute value.
+constexpr std::string_view kGuard = "SELECT abs(-9223372036854775807 - (NOT (";
 
 class Writer {
  public:
@@ -283,6 +281,12 @@ class Writer {
 };
 
 }  // namespace
+
+Statement Guard(const std::string& condition, std::vector<Value> arguments) {
+  return {std::string(kGuard) + condition + ")))", std::move(arguments)};
+}
+
+bool IsGuard(const Statement& statement) { return statement.sql.rfind(kGuard, 0) == 0; }
 
 Result<Statements> WriteStatements(const Changes& changes, const PrimaryRules& rules,
                                    const std::optional<CookieDemand>& cookie) {

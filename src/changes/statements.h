@@ -68,6 +68,11 @@ struct CookieDemand {
   uint32_t above = 0;
 };
 
+// A SELECT that fails with "integer overflow" unless `condition`, which is never NULL, is true.
+// (ST5)
+Statement Guard(const std::string& condition, std::vector<Value> arguments);
+bool IsGuard(const Statement& statement);
+
 // kReadOnly, with a sentence for the user, for what cannot be sent. No statements if nothing
 // changed, unless the cookie alone must be raised.
 Result<Statements> WriteStatements(const Changes& changes, const PrimaryRules& rules,

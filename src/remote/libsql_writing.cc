@@ -1,7 +1,6 @@
 // The half of LibsqlRemote that writes.
 
 #include <algorithm>
-#include <cstring>
 #include <iterator>
 #include <utility>
 
@@ -37,13 +36,6 @@ Value NumberBlob(uint64_t number) {
   return Value::Blob(raw);
 }
 
-constexpr const char* kGuard = "SELECT abs(-9223372036854775807 - (NOT (";
-
-// Fails unless `condition`, which is never NULL, is true.
-Statement Guard(const std::string& condition, std::vector<Value> arguments) {
-  return {kGuard + condition + ")))", std::move(arguments)};
-}
-
 // Keeps the number, and fails if it is not above the last one. (LR4)
 void AddRow(const CommitId& id, bool refused, std::vector<Statement>* body) {
   body->push_back(
@@ -59,8 +51,7 @@ void AddRow(const CommitId& id, bool refused, std::vector<Statement>* body) {
 
 // Whether what a statement looks for is not so, in SQLite's words for it.
 bool IsGuardThatFailed(const Statement& statement, const HranaError& error) {
-  return statement.sql.compare(0, std::strlen(kGuard), kGuard) == 0 &&
-         error.message.find("integer overflow") != std::string::npos;
+  return IsGuard(statement) && error.message.find("integer overflow") != std::string::npos;
 }
 
 bool HasTable(const std::vector<SchemaRow>& rows) {
