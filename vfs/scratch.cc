@@ -49,8 +49,8 @@ class MemoryDatabase {
   }
 
   Status Run(const std::string& sql) {
-    if (sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK) return OkStatus();
-    return {Code::kInvalid, sqlite3_errmsg(db_)};
+    const int rc = sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr);
+    return rc == SQLITE_OK ? OkStatus() : Failure(rc);
   }
 
   Status Ask(const std::string& sql, const RowVisitor& visit) {
@@ -59,13 +59,16 @@ class MemoryDatabase {
     if (rc == SQLITE_OK)
       while ((rc = sqlite3_step(statement)) == SQLITE_ROW) visit(statement);
     sqlite3_finalize(statement);
-    if (rc == SQLITE_DONE) return OkStatus();
-    return {Code::kInvalid, sqlite3_errmsg(db_)};
+    return rc == SQLITE_DONE ? OkStatus() : Failure(rc);
   }
 
   sqlite3* handle() const { return db_; }
 
  private:
+  Status Failure(int rc) const {
+    return {rc == SQLITE_NOMEM ? Code::kNoMemory : Code::kInvalid, sqlite3_errmsg(db_)};
+  }
+
   sqlite3* db_ = nullptr;
 };
 
@@ -417,7 +420,10 @@ class MemoryScratch : public Scratch {
 Result<std::unique_ptr<Scratch>> MemoryScratchMaker::Make(const std::vector<SchemaRow>& rows,
                                                           TextEncoding encoding) {
   auto scratch = std::make_unique<MemoryScratch>();
-  TURSO_RETURN_IF_ERROR(scratch->Open(rows, encoding).While("making a scratch copy of the schema"));
+  const Status opened = scratch->Open(rows, encoding).While("making a scratch copy of the schema");
+  // SQLite calls it malformed.
+  if (opened.code() == Code::kInvalid) return Status(Code::kReadOnly, opened.text());
+  if (!opened.ok()) return opened;
   return std::unique_ptr<Scratch>(std::move(scratch));
 }
 

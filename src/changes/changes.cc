@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <utility>
 
 #include "src/changes/overflow_owners.h"
 #include "src/changes/sql.h"
@@ -32,6 +34,26 @@ Status CheckHeaders(const DatabaseState& before, const DatabaseState& after) {
   if (was.has_pointer_map() != is.has_pointer_map() ||
       was.incremental_vacuum != is.incremental_vacuum)
     return Refuse("the transaction changed auto_vacuum");
+  return OkStatus();
+}
+
+bool IsVirtualTable(const SchemaRow& row) {
+  // SQLite writes the beginning itself.
+  const std::vector<Token> tokens = Tokens(std::string_view(row.sql).substr(0, 32));
+  return row.type == "table" && tokens.size() > 1 && IsKeyword(tokens[1], "VIRTUAL");
+}
+
+// What PRAGMA writable_schema lets anybody leave, and plans do not look at.
+Status CheckSchema(const std::vector<SchemaRow>& rows) {
+  std::set<std::pair<std::string, std::string>> seen;
+  for (const SchemaRow& row : rows) {
+    const std::string object = "the " + row.type + " " + row.name;
+    if (!seen.insert({row.type, row.name}).second)
+      return Refuse("the transaction left " + object + " twice in sqlite_schema");
+    const bool has_pages = row.type == "index" || (row.type == "table" && !IsVirtualTable(row));
+    if (has_pages ? row.root.value <= 1 : row.root.value != 0)
+      return Refuse("the transaction left " + object + " with a root page that it cannot have");
+  }
   return OkStatus();
 }
 
@@ -91,7 +113,7 @@ class Finder {
       if (!rows.ok()) return rows.status();
       side->schema = std::move(*rows);
     }
-    return OkStatus();
+    return CheckSchema(after_.schema);
   }
 
   Result<const Table*> Describe(Side* side, const std::string& name) {

@@ -108,6 +108,17 @@ Result<std::vector<Statement>> StatementsOf(const Transaction& transaction) {
   return std::move(statements->body);
 }
 
+// Why nothing is sent. Only of what was sent may a failure say that the outcome is not known.
+Status Unsent(const Status& why) {
+  switch (why.code()) {
+    case Code::kReadOnly:
+    case Code::kNoMemory:
+    case Code::kIo: return why;
+    default:
+      return Status(Code::kReadOnly, "what this transaction leaves cannot be read: " + why.text());
+  }
+}
+
 }  // namespace
 
 // What the server says of a statement.
@@ -344,7 +355,7 @@ Result<CommitAnswer> LibsqlRemote::Commit(const Transaction& transaction, const 
     return Status(Code::kConflict, address_.base + ": the base of the transaction is not its own");
   }
   Result<std::vector<Statement>> body = StatementsOf(transaction);
-  if (!body.ok()) return body.status();
+  if (!body.ok()) return Unsent(body.status());
   if (body->empty()) {
     // Pages moved, but no content: the server has nothing to do.
     (void)ReleaseLease(transaction.id.replica, transaction.fence, call);

@@ -247,6 +247,45 @@ class WritesToLibsql:
         db.close()
         self.converges(server, app)
 
+    def test_a_schema_that_sqlite_calls_malformed_is_refused_before_anything_is_sent(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)", "CREATE INDEX i ON t(a)", "INSERT INTO t VALUES(1)")
+        app = self.app(server)
+        db = self.open(app)
+        db.execute("INSERT INTO t VALUES(2)")
+        db.execute("SELECT turso_sync()").fetchall()
+        known = f"SELECT hex(replica), hex(number), refused FROM {OWN_TABLE}"
+        before = server.sql(known)
+        table = "UPDATE sqlite_schema SET {} WHERE name = 't'"
+        for spoil in (
+            table.format("sql = 'CREATE TABLE t('"),
+            table.format("sql = NULL"),
+            table.format("sql = x'00ff'"),
+            table.format("type = 'tabel'"),
+            table.format("name = NULL"),
+            *(
+                table.format(f"rootpage = {page}")
+                for page in ("0", "1", "-5", "9999", "'x'", "(SELECT max(rootpage) FROM sqlite_schema)")
+            ),
+            "UPDATE sqlite_schema SET sql = 'CREATE INDEX i ON t(nowhere)' WHERE name = 'i'",
+            "UPDATE sqlite_schema SET rootpage = 0 WHERE name = 'i'",
+            "DELETE FROM sqlite_schema WHERE name = 't'",
+            "INSERT INTO sqlite_schema SELECT * FROM sqlite_schema WHERE name = 't'",
+            "INSERT INTO sqlite_schema VALUES('view', 'v', 'v', 2, 'CREATE VIEW v AS SELECT 1')",
+            "INSERT INTO sqlite_schema VALUES('trigger', 'g', 't', 0, 'CREATE TRIGGER g')",
+        ):
+            with self.subTest(spoil):
+                spoiler = self.open(app)
+                spoiler.execute("PRAGMA writable_schema = ON")
+                self.assert_code(self.fails(spoiler.execute, spoil), sqlite3.SQLITE_READONLY)
+                self.assert_explained([last_error(spoiler)], "")
+                spoiler.close()
+                self.assertEqual(before, server.sql(known), "the server knows of it")
+        db.execute("INSERT INTO t VALUES(3)")
+        self.assertEqual(server.sql("SELECT a FROM t"), [(1,), (2,), (3,)])
+        db.close()
+        self.converges(server, app)
+
     def test_nothing_is_committed_over_what_a_server_wrote_after_it_was_set_back(self):
         server = self.server()
         server.sql("CREATE TABLE t(a)", "INSERT INTO t VALUES('before')")
