@@ -19,13 +19,13 @@ std::string TextAt(sqlite3_stmt* row, int column) {
   return text ? std::string(text, static_cast<size_t>(sqlite3_column_bytes(row, column))) : "";
 }
 
-// `name` as a string literal.
-std::string Literal(const std::string& name) {
-  char* quoted = sqlite3_mprintf("%Q", name.c_str());
-  std::string literal = quoted ? quoted : "NULL";
-  sqlite3_free(quoted);
-  return literal;
+// `text` between two of these, in which it stands twice.
+std::string Quoted(const std::string& text, char quote) {
+  std::string quoted(1, quote);
+  for (char c : text) quoted.append(c == quote ? 2 : 1, c);
+  return quoted + quote;
 }
+std::string Literal(const std::string& text) { return Quoted(text, '\''); }
 
 class MemoryDatabase {
  public:
@@ -157,23 +157,28 @@ class Description {
       column.real = std::string(AffinityOf(column.type, strict_)) == "REAL";
       table_.columns.push_back(std::move(column));
     }));
-    for (Column& column : table_.columns)
-      if (!column.default_text.empty() && !column.generated()) column.missing = DefaultOf(column);
+    for (Column& column : table_.columns) {
+      if (column.default_text.empty() || column.generated()) continue;
+      Result<Value> missing = DefaultOf(column);
+      if (!missing.ok()) return missing.status();
+      column.missing = *std::move(missing);
+    }
     return OkStatus();
   }
 
   // NULL for a default that no short record can stand for: one that is not constant.
-  Value DefaultOf(const Column& column) {
+  Result<Value> DefaultOf(const Column& column) {
     MemoryDatabase values;
-    if (!values.Open(encoding_).ok()) return Value::Null();
+    TURSO_RETURN_IF_ERROR(values.Open(encoding_));
     // Not as a new row would get it: SQLite applies no affinity to DEFAULT TRUE of an old one.
-    if (!values.Run("CREATE TABLE d(y); INSERT INTO d VALUES(1)").ok()) return Value::Null();
+    TURSO_RETURN_IF_ERROR(values.Run("CREATE TABLE d(y); INSERT INTO d VALUES(1)"));
     const std::string add =
         std::string("ALTER TABLE d ADD COLUMN x ") + AffinityOf(column.type, strict_) + " DEFAULT ";
+    Status added = values.Run(add + column.default_text);
     // The parentheses of an expression are not in the text.
-    if (!values.Run(add + column.default_text).ok() &&
-        !values.Run(add + "(" + column.default_text + ")").ok())
-      return Value::Null();
+    if (added.code() == Code::kInvalid) added = values.Run(add + "(" + column.default_text + ")");
+    if (added.code() == Code::kInvalid) return Value::Null();
+    TURSO_RETURN_IF_ERROR(added);
     Value value;
     // As a blob, a text shows its bytes in the database's encoding.
     const Status asked = values.Ask("SELECT x, CAST(x AS BLOB) FROM d", [&](sqlite3_stmt* row) {
@@ -187,7 +192,8 @@ class Description {
         default: break;
       }
     });
-    return asked.ok() ? value : Value::Null();
+    if (!asked.ok()) return asked;
+    return value;
   }
 
   Status ReadIndexes() {
@@ -317,11 +323,12 @@ class MemoryScratch : public Scratch {
     return row.type == "index" ? 2 : row.type == "view" ? 3 : 4;
   }
 
-  bool Has(const SchemaRow& row) {
+  Result<bool> Has(const SchemaRow& row) {
     bool there = false;
     const Status asked = db_.Ask("SELECT 1 FROM sqlite_master WHERE type=" + Literal(row.type) +
                                      " AND name=" + Literal(row.name),
                                  [&](sqlite3_stmt*) { there = true; });
+    if (asked.code() == Code::kNoMemory) return asked;
     return asked.ok() && there;
   }
 
@@ -333,8 +340,14 @@ class MemoryScratch : public Scratch {
     });
     TURSO_RETURN_IF_ERROR(db_.Run("BEGIN"));
     std::vector<const SchemaRow*> refused;
-    for (const SchemaRow* row : ordered)
-      if (!Has(*row) && (row->sql.empty() || !db_.Run(row->sql).ok())) refused.push_back(row);
+    for (const SchemaRow* row : ordered) {
+      Result<bool> there = Has(*row);
+      if (!there.ok()) return there.status();
+      if (*there) continue;
+      const Status made = row->sql.empty() ? Status(Code::kInvalid, "") : db_.Run(row->sql);
+      if (made.code() == Code::kNoMemory) return made;
+      if (!made.ok()) refused.push_back(row);
+    }
     TURSO_RETURN_IF_ERROR(DropWhatCameToo(rows));
     TURSO_RETURN_IF_ERROR(PutAsText(refused));
     TURSO_RETURN_IF_ERROR(CorrectTexts(rows));
@@ -350,10 +363,7 @@ class MemoryScratch : public Scratch {
         return row.type == is.type && row.name == is.name;
       });
       if (is_wanted || is.type != "table" || is.name == "sqlite_sequence") continue;
-      char* drop = sqlite3_mprintf("DROP TABLE \"%w\"", is.name.c_str());
-      const Status dropped = drop ? db_.Run(drop) : Status(Code::kNoMemory, "dropping a table");
-      sqlite3_free(drop);
-      TURSO_RETURN_IF_ERROR(dropped);
+      TURSO_RETURN_IF_ERROR(db_.Run("DROP TABLE " + Quoted(is.name, '"')));
     }
     return OkStatus();
   }
@@ -364,7 +374,9 @@ class MemoryScratch : public Scratch {
     if (rows.empty()) return OkStatus();
     TURSO_RETURN_IF_ERROR(db_.Run("PRAGMA writable_schema=ON"));
     for (const SchemaRow* row : rows) {
-      if (Has(*row)) continue;
+      Result<bool> there = Has(*row);
+      if (!there.ok()) return there.status();
+      if (*there) continue;
       TURSO_RETURN_IF_ERROR(db_.Run("CREATE TABLE \"turso scratch\"(x)"));
       TURSO_RETURN_IF_ERROR(
           db_.Run("UPDATE sqlite_master SET type=" + Literal(row->type) +

@@ -73,25 +73,33 @@ class Trial {
   }
   Status End() { return scratch_->Run("RELEASE trial"); }
 
+  // False also of a failure that says nothing of the statement: see trouble().
   bool Run(const std::string& sql) {
     statements_.push_back(sql);
-    return scratch_->Run(sql).ok();
+    const Status status = scratch_->Run(sql);
+    if (!status.ok() && status.code() != Code::kInvalid) trouble_ = status;
+    return status.ok();
   }
   // The text of the table now.
   std::string Text(const std::string& name) {
     Result<std::vector<SchemaRow>> rows = scratch_->Rows();
-    if (!rows.ok()) return "";
+    if (!rows.ok()) {
+      trouble_ = rows.status();
+      return "";
+    }
     for (const SchemaRow& row : *rows)
       if (row.type == "table" && row.name == name) return row.sql;
     return "";
   }
   bool Arrived() { return Text(after_.name) == after_.sql; }
   const std::vector<std::string>& statements() const { return statements_; }
+  const Status& trouble() const { return trouble_; }
 
  private:
   Scratch* scratch_;
   const SchemaRow& after_;
   std::vector<std::string> statements_;
+  Status trouble_;
 };
 
 // Whether a new name of a column stands in quotes in the text; all of them do, or none.
@@ -191,6 +199,7 @@ Result<Alteration> FindAlteration(const SchemaRow& before, const Table* table_be
   bool found = false;
   for (Quotes quotes : {Quotes::kAsNeeded, Quotes::kAlways}) {
     found = AlterTable(before, table_before, after, table_after, &trial).Try(steps, quotes);
+    TURSO_RETURN_IF_ERROR(trial.trouble());
     if (found || steps.renamed.empty()) break;
     TURSO_RETURN_IF_ERROR(trial.Undo());
   }

@@ -70,7 +70,10 @@ class Attempt {
 
   Status Run(const std::string& sql, std::vector<std::string>* list) {
     const Status status = scratch_->Run(sql);
-    if (!status.ok()) return Status(Code::kReadOnly, status.text()).While("trying " + sql);
+    if (status.code() == Code::kInvalid) {
+      return Status(Code::kReadOnly, status.text()).While("trying " + sql);
+    }
+    TURSO_RETURN_IF_ERROR(status);
     list->push_back(sql);
     return OkStatus();
   }
@@ -295,7 +298,7 @@ Result<SchemaPlan> PlanSchema(const std::vector<SchemaRow>& before,
     Result<SchemaPlan> plan =
         Attempt(before, after, scratch->get(), described_before->get(), described_after->get())
             .Make(mode);
-    if (plan.ok()) return plan;
+    if (plan.ok() || plan.status().code() == Code::kNoMemory) return plan;
     if (why.ok()) why = plan.status();
   }
   return why.While("this change of the schema cannot be sent to the primary");
