@@ -127,10 +127,16 @@ TEST(LogPlace, IsARevisionAndBack) {
   EXPECT_FALSE(LogPlace::Parse(place.ToRevision())->exact);
   place.exact = true;
   EXPECT_TRUE(LogPlace::Parse(place.ToRevision())->provisional);
+  place.number = UINT64_MAX;
+  place.session = UINT32_MAX;
   EXPECT_TRUE(LogPlace::Parse(place.ToRevision())->exact);
-  for (const char* other : {"", "x", "00112233445566ff-3", "AAAAAAAAAAAAAAAAAAAAAA.1.2",
-                            "AAAAAAAAAAAAAAAAAAAAAB.1.2.3", "AAAAAAAAAAAAAAAAAAAAAA.1.2.3.4",
-                            "AAAAAAAAAAAAAAAAAAAAAA.g.2.3", "AAAAAAAAAAAAAAAAAAAAAA..2.3"}) {
+  EXPECT_EQ(LogPlace::Parse(place.ToRevision())->number, place.number);
+  EXPECT_EQ(LogPlace::Parse(place.ToRevision())->session, place.session);
+  for (const char* other :
+       {"", "x", "00112233445566ff-3", "AAAAAAAAAAAAAAAAAAAAAA.1.2", "AAAAAAAAAAAAAAAAAAAAAA.1.x",
+        "AAAAAAAAAAAAAAAAAAAAAA.1.x.2.g", "AAAAAAAAAAAAAAAAAAAAAA.1.x.2.111111111",
+        "AAAAAAAAAAAAAAAAAAAAAB.1.2.3", "AAAAAAAAAAAAAAAAAAAAAA.1.2.3.4",
+        "AAAAAAAAAAAAAAAAAAAAAA.g.2.3", "AAAAAAAAAAAAAAAAAAAAAA..2.3"}) {
     EXPECT_FALSE(LogPlace::Parse(*Revision::Parse(other)).has_value()) << other;
   }
 }

@@ -97,7 +97,11 @@ std::string Of(const LogFrame& frame) { return "frame " + std::to_string(frame.n
 
 Revision LogPlace::ToRevision() const {
   std::string text = LogIdText(log) + "." + Hex(next) + ".";
-  text += provisional ? (exact ? "x" : "p") : Hex(checksum) + "." + Hex(db_size);
+  if (provisional) {
+    text += exact ? "x." + Hex(number) + "." + Hex(session) : "p";
+  } else {
+    text += Hex(checksum) + "." + Hex(db_size);
+  }
   return Revision::Parse(text).value_or(Revision());
 }
 
@@ -116,8 +120,15 @@ std::optional<LogPlace> LogPlace::Parse(const Revision& revision) {
   if (!log || !next) return std::nullopt;
   place.log = *log;
   place.next = *next;
-  place.exact = parts.size() == 3 && parts[2] == "x";
+  place.exact = parts.size() == 5 && parts[2] == "x";
   place.provisional = place.exact || (parts.size() == 3 && parts[2] == "p");
+  if (place.exact) {
+    const std::optional<uint64_t> number = FromHexNumber(parts[3]);
+    const std::optional<uint64_t> session = FromHexNumber(parts[4]);
+    if (!number || !session || *session > UINT32_MAX) return std::nullopt;
+    place.number = *number;
+    place.session = static_cast<uint32_t>(*session);
+  }
   if (place.provisional) return place;
   if (parts.size() != 4) return std::nullopt;
   const std::optional<uint64_t> checksum = FromHexNumber(parts[2]);

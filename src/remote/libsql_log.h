@@ -38,7 +38,8 @@ inline constexpr size_t kLogFrameBytes = 24 + kLibsqlPageSize;
 using LogId = std::array<uint8_t, 16>;
 
 // A place in a log, between two transactions. As a Revision: "LOG.NEXT.CHECKSUM.SIZE", the id in 22
-// characters of base64url, numbers in hexadecimal; provisional: "LOG.NEXT.p", exact: "LOG.NEXT.x".
+// characters of base64url, numbers in hexadecimal; provisional: "LOG.NEXT.p", exact:
+// "LOG.NEXT.x.NUMBER.SESSION".
 struct LogPlace {
   LogId log{};
   uint64_t next = 0;      // The frame that follows; 0: the log is empty.
@@ -49,6 +50,10 @@ struct LogPlace {
   bool provisional = false;
   // If provisional: the commit's frames are the last before `next`, nobody else's are among them.
   bool exact = false;
+  // Of an exact place: the commit, and the server process that took it. Another one's log may have
+  // come to as many frames by another way.
+  uint64_t number = 0;
+  uint32_t session = 0;
 
   // Whether a transaction can be based on it: what the log has there is known.
   bool IsBase() const { return !provisional || exact; }

@@ -193,6 +193,18 @@ bool LibsqlRemote::IsProven(const LogPlace& place) const {
          (place.next == 0 || Known::All().IsProven(hello_->session, place));
 }
 
+// The server process of the last Hello, as an exact place names it.
+uint32_t LibsqlRemote::session() const {
+  return hello_ ? static_cast<uint32_t>(LogChecksum(0, AsBytes(hello_->session))) : 0;
+}
+
+// Whether what the log has up to `place` is known, in the process that was greeted last. (LR5)
+bool LibsqlRemote::IsBaseNow(const LogPlace& place) const {
+  if (!place.IsBase()) return false;
+  if (!place.exact || !hello_ || place.session == session()) return true;
+  return checked_.session == session() && checked_.place == place.ToRevision();
+}
+
 // Whether the server's log goes through `place`; kConflict if not. (LR2)
 Status LibsqlRemote::CheckKnown(const LogPlace& place, const Call& call) {
   const auto known = [&] {
@@ -374,9 +386,8 @@ Result<Order> LibsqlRemote::Compare(const Revision& a, const Revision& b, const 
   if (left->next != right->next) {
     return left->next < right->next ? Order::kBefore : Order::kAfter;
   }
-  if (left->IsBase() != right->IsBase()) {
-    return right->IsBase() ? Order::kBefore : Order::kAfter;
-  }
+  if (!IsBaseNow(*right)) return Order::kAfter;
+  if (!IsBaseNow(*left)) return Order::kBefore;
   // (LR5)
   return left->exact || right->exact ? Order::kEqual : Order::kUnrelated;
 }

@@ -25,9 +25,10 @@
 //         only where the log ends with the base that they were made from.
 //   (LR4) A number that settle found no row for is refused for ever.
 //   (LR5) A transaction may be based on an exact place: the log up to there is the replica's
-//         content, and as long as it ends there, nobody else has written. A place that is only a
-//         bound (its answer was lost, or somebody committed right behind it) is no base: the log
-//         must be read first.
+//         content, and as long as it ends there, nobody else has written. That is so in the server
+//         process that took the commit; another one's log may be as long by another way (LR6, LR7),
+//         unless the row of that commit is there still. A place that is only a bound (its answer
+//         was lost, or somebody committed right behind it) is no base: the log must be read first.
 //   (LR6) How long its log is, a server says in numbers that another history may have come to as
 //         well: after it was killed, or with another's files. So they count only from a process
 //         that is known to have the replica's log: by its session, asked for behind BEGIN, or by a
@@ -85,6 +86,8 @@ class LibsqlRemote : public Remote {
   void NoteEnd(uint64_t end);
   void NoteProven(const LogPlace& place);
   bool IsProven(const LogPlace& place) const;
+  uint32_t session() const;
+  bool IsBaseNow(const LogPlace& place) const;
   Status Conflict() const;
   Status CheckKnown(const LogPlace& place, const Call& call);
   Status ReadOn(LogFeed* feed, const Call& call);
@@ -98,10 +101,11 @@ class LibsqlRemote : public Remote {
   Result<std::optional<Slot>> GoOn(const Call& call);
   Status MakeTable(HranaStream* stream, const Call& call);
   void Abandon(HranaStream* stream, const Call& call);
-  Result<Slot> SlotAt(const LogPlace& base, const Revision& origin, uint64_t fence,
-                      const Call& call);
+  Status CheckCommit(const LogPlace& place, const std::array<uint8_t, 16>& replica,
+                     const Revision& now, Slot* slot, const Call& call);
+  Result<Slot> SlotAt(const LogPlace& base, const Transaction& transaction, const Call& call);
   Result<CommitAnswer> Send(const std::vector<Statement>& body, const LogPlace& base,
-                            uint64_t fence, Slot slot, const Call& call);
+                            const Transaction& transaction, Slot slot, const Call& call);
   Status Refused(const HranaError& error) const;
   Status FailedAt(const Statement& statement, const HranaError& error) const;
 
@@ -110,6 +114,12 @@ class LibsqlRemote : public Remote {
   LogClient log_;
   HranaClient hrana_;
   std::optional<LogHello> hello_;
+  // An exact place of an earlier server process whose commit the one of `session` has still.
+  struct Checked {
+    Revision place;
+    uint32_t session = 0;
+  };
+  Checked checked_;
   // The slot of which the log was asked whether it ends where the lease says.
   uint64_t checked_fence_ = 0;
   uint64_t last_fence_ = 0;  // Of the last lease: its slot may rest.

@@ -242,10 +242,12 @@ Result<LeaseAnswer> LibsqlRemote::AcquireLease(const LeaseRequest& request, Page
   const Revision& current = request.current.empty() ? request.base : request.current;
   const std::optional<LogPlace> base = LogPlace::Parse(current);
   const bool ends_there = base && base->IsBase() && slot->end == base->next;
-  slot->current = ends_there && slot->log == base->log;
+  slot->current =
+      ends_there && slot->log == base->log && (!base->exact || slot->session == base->session);
   const std::optional<LogPlace> origin = LogPlace::Parse(request.base);
   const bool asks = ends_there && !slot->current && origin && IsProven(*origin) &&
-                    base->log == origin->log && log_.BeginCheck(base->next, call).ok();
+                    base->log == origin->log && IsBaseNow(*base) &&
+                    log_.BeginCheck(base->next, call).ok();
   if (slot->current || asks) {
     lease.revision = current;
     lease.fence = last_fence_ = KeepSlot(*std::move(slot));
@@ -262,7 +264,13 @@ Result<LeaseAnswer> LibsqlRemote::AcquireLease(const LeaseRequest& request, Page
     return now.status();
   }
   slot->current = true;
-  if (now.ok()) slot->log = hello_->log;
+  if (now.ok()) {
+    slot->log = hello_->log;
+    slot->session = session();
+    if (base) {
+      TURSO_RETURN_IF_ERROR(CheckCommit(*base, request.holder, *now, &*slot, call));
+    }
+  }
   lease.fence = last_fence_ = KeepSlot(*std::move(slot));
   return lease;
 }
@@ -280,18 +288,46 @@ Status LibsqlRemote::ReleaseLease(const std::array<uint8_t, 16>&, uint64_t fence
   return OkStatus();
 }
 
+// Where another server process took the commit at `place`, and the log of this one ends there:
+// whether it has that commit. (LR5)
+Status LibsqlRemote::CheckCommit(const LogPlace& place, const std::array<uint8_t, 16>& replica,
+                                 const Revision& now, Slot* slot, const Call& call) {
+  const std::optional<LogPlace> end = LogPlace::Parse(now);
+  const bool is_there = end && end->log == place.log && end->next == place.next;
+  if (!place.exact || IsBaseNow(place) || !is_there || !slot->has_table) return OkStatus();
+  bool sent = false;
+  HranaRequest request;
+  request.Execute({"SELECT 1 FROM _turso_vfs WHERE replica = ? AND number = ? AND refused = 0",
+                   {Blob(replica), NumberBlob(place.number)}});
+  Result<std::vector<HranaResult>> results = hrana_.Ask(request, &slot->stream, &sent, call);
+  if (!results.ok()) return results.status();
+  if (!results->front().rows.empty()) checked_ = {place.ToRevision(), session()};
+  return OkStatus();
+}
+
 // The slot of the lease, or a new one if the log still ends at `base`.
-Result<Slot> LibsqlRemote::SlotAt(const LogPlace& base, const Revision& origin, uint64_t fence,
+Result<Slot> LibsqlRemote::SlotAt(const LogPlace& base, const Transaction& transaction,
                                   const Call& call) {
-  std::optional<Slot> held = TakeSlot(fence);
-  const bool asked = std::exchange(checked_fence_, 0) == fence;
-  if (held && (held->current || (asked && log_.FinishCheck(call)))) return *std::move(held);
+  std::optional<Slot> held = TakeSlot(transaction.fence);
+  const bool asked = std::exchange(checked_fence_, 0) == transaction.fence;
+  if (held && held->current) return *std::move(held);
+  if (held && asked && log_.FinishCheck(call)) {
+    held->session = session();
+    return *std::move(held);
+  }
   Result<Slot> slot = held ? *std::move(held) : BeginSlot(call);
   if (!slot.ok()) return slot;
   NoNews nobody;
-  Result<Revision> now = Pull(origin, Duration{}, &nobody, call);
+  Result<Revision> now = Pull(transaction.origin, Duration{}, &nobody, call);
+  if (now.ok()) {
+    const Status checked = CheckCommit(base, transaction.id.replica, *now, &*slot, call);
+    if (!checked.ok()) return checked;
+  }
   Result<Order> order = now.ok() ? Compare(*now, base.ToRevision(), call) : now.status();
-  if (order.ok() && *order == Order::kEqual) return slot;
+  if (order.ok() && *order == Order::kEqual) {
+    slot->session = session();
+    return slot;
+  }
   Abandon(&slot->stream, call);
   if (!order.ok()) return order.status();
   return Status(Code::kConflict, address_.base + ": somebody else has written meanwhile");
@@ -299,11 +335,15 @@ Result<Slot> LibsqlRemote::SlotAt(const LogPlace& base, const Revision& origin, 
 
 // (LR3)
 Result<CommitAnswer> LibsqlRemote::Send(const std::vector<Statement>& body, const LogPlace& base,
-                                        uint64_t fence, Slot slot, const Call& call) {
+                                        const Transaction& transaction, Slot slot,
+                                        const Call& call) {
+  const uint64_t fence = transaction.fence;
   HranaStream* stream = &slot.stream;
   LogPlace reached = base;
   reached.provisional = true;
   reached.exact = false;
+  reached.number = transaction.id.number;
+  reached.session = slot.session;
   for (size_t begin = 0; begin < body.size();) {
     size_t end = begin, bytes = 0;
     while (end < body.size() && end - begin < kStepsMax && bytes < kStatementBytesMax) {
@@ -333,7 +373,7 @@ Result<CommitAnswer> LibsqlRemote::Send(const std::vector<Statement>& body, cons
       reached.next = *results->at(1).last_frame + 1;
       // (LR5)
       const std::optional<int64_t> version = NumberIn(results->at(2));
-      reached.exact = version && version == slot.data_version;
+      reached.exact = slot.session != 0 && version && version == slot.data_version;
     }
     begin = end;
   }
@@ -360,17 +400,21 @@ Result<CommitAnswer> LibsqlRemote::Commit(const Transaction& transaction, const 
     // Pages moved, but no content: the server has nothing to do.
     (void)ReleaseLease(transaction.id.replica, transaction.fence, call);
     LogPlace same = *base;
-    same.provisional = same.exact = true;
+    if (!base->exact) {
+      same.exact = IsProven(*base);
+      same.session = session();
+    }
+    same.provisional = true;
     return CommitAnswer{same.ToRevision(), true};
   }
-  Result<Slot> slot = SlotAt(*base, transaction.origin, transaction.fence, call);
+  Result<Slot> slot = SlotAt(*base, transaction, call);
   if (!slot.ok()) return slot.status();
   std::vector<Statement> all;
   if (!slot->has_table) all.push_back({kCreateTable, {}});
   AddRow(transaction.id, false, &all);
   std::move(body->begin(), body->end(), std::back_inserter(all));
   all.push_back({"COMMIT", {}});
-  return Send(all, *base, transaction.fence, *std::move(slot), call);
+  return Send(all, *base, transaction, *std::move(slot), call);
 }
 
 Result<SettleAnswer> LibsqlRemote::Settle(const CommitId& id, const Call& call) {

@@ -19,10 +19,12 @@ namespace turso {
 
 struct Slot {
   HranaStream stream;
-  bool current = false;      // Surely at the base of the lease; else that is still to be learned.
-  bool begun = true;         // In a transaction; else it rests.
-  std::optional<LogId> log;  // Of the server process that has the stream, where that is known.
-  bool has_table = false;    // _turso_vfs
+  bool current = false;  // Surely at the base of the lease; else that is still to be learned.
+  bool begun = true;     // In a transaction; else it rests.
+  // Of the server process that has the stream, where they are known; else nothing and 0.
+  std::optional<LogId> log;
+  uint32_t session = 0;
+  bool has_table = false;               // _turso_vfs
   std::optional<uint64_t> end;          // How many frames the log has, in the server's words.
   std::optional<int64_t> data_version;  // What PRAGMA data_version says on the stream.
 };

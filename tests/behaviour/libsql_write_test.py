@@ -311,6 +311,38 @@ class WritesToLibsql:
         db.close()
         self.converges(server, app)
 
+    def test_nor_over_a_commit_of_ours_that_it_lost_where_its_log_is_as_long_again(self):
+        server = self.server()
+        server.sql("CREATE TABLE c(n)", "INSERT INTO c VALUES(0)")
+        app = self.app(server, sync_interval="off")
+        db = self.open(app)
+        db.execute("UPDATE c SET n = 1")
+        db.execute("SELECT turso_sync()").fetchall()
+        server.back_up()
+        db.execute("UPDATE c SET n = 2")
+
+        def frames(connection):
+            return connection.execute("SELECT turso_revision()").fetchone()[0].split(".")[1]
+
+        server.set_back()
+        # Of which each is a frame, as our row and that of our commit were.
+        server.sql("UPDATE c SET n = 100", "UPDATE c SET n = 200")
+        fresh = self.open(self.app(server, "fresh"))
+        self.assertEqual(frames(fresh), frames(db))
+        db.execute("BEGIN")
+        self.assertEqual(db.execute("SELECT n FROM c").fetchone(), (2,))
+        with self.assertRaises(sqlite3.OperationalError) as caught:
+            db.execute("UPDATE c SET n = n + 1")
+            db.execute("COMMIT")
+        self.assert_code(caught.exception, BUSY_SNAPSHOT)
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        db.execute("UPDATE c SET n = n + 1")
+        self.assertEqual(server.sql("SELECT n FROM c"), [(201,)])
+        db.close()
+        fresh.close()
+        self.converges(server, app)
+
     def accepted(self, db, sql):
         try:
             db.execute(sql)
@@ -724,6 +756,22 @@ class WritesToTheFake(WritesToLibsql, BehaviourTest):
                     db.execute("ROLLBACK")
         self.assertEqual(server.sql("SELECT a FROM t"), [(a,) for a in kept])
         self.assertEqual(kept, [0, 1, 5])
+        db.close()
+        self.converges(server, app)
+
+    def test_a_commit_stands_on_one_that_the_server_took_before_it_was_stopped_and_started(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)")
+        app = self.app(server, sync_interval="off")
+        db = self.open(app)
+        for n in range(4):
+            db.execute("BEGIN")
+            self.assertEqual(db.execute("SELECT count(*) FROM t").fetchone(), (n,))
+            if n > 1:
+                server.restart()
+            db.execute("INSERT INTO t VALUES(?)", (n,))
+            db.execute("COMMIT")
+        self.assertEqual(server.sql("SELECT a FROM t"), [(0,), (1,), (2,), (3,)])
         db.close()
         self.converges(server, app)
 
