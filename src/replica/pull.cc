@@ -6,6 +6,7 @@
 #include "src/base/fork_gate.h"
 #include "src/base/log.h"
 #include "src/replica/replica_impl.h"
+#include "src/wal/held_lock.h"
 
 namespace turso {
 
@@ -48,7 +49,7 @@ Status PageCollector::Page(PageNo page, ByteView image) {
 
 // With apply_mutex_ held. Whoever opens the database or its wal-index first, or closes it last, has
 // it locked for a moment: that is kBusy like WRITE held by another.
-Result<ReplicaImpl::WriteLock> ReplicaImpl::TryWriteLock() {
+Result<ReplicaImpl::WriteLock> ReplicaImpl::LookAtWriteLock() {
   const auto busy = [](const Status& status) -> Result<WriteLock> {
     if (status.code() == Code::kBusy) return WriteLock::kBusy;
     return status;
@@ -62,9 +63,7 @@ Result<ReplicaImpl::WriteLock> ReplicaImpl::TryWriteLock() {
   Result<std::optional<WalIndexHeader>> header = WalIndex(apply_files_.get()).ReadHeader();
   if (!header.ok()) return busy(header.status().While("reading the wal-index of " + path_));
   if (!header->has_value()) return WriteLock::kMustRecover;
-  Result<bool> locked = apply_files_->TryLock(WalLock::kWrite, 1);
-  if (!locked.ok()) return locked.status();
-  return *locked ? WriteLock::kHeld : WriteLock::kBusy;
+  return WriteLock::kFree;
 }
 
 Status ReplicaImpl::WithWriteLock(Duration patience, const std::function<Status(WalFiles*)>& body) {
@@ -76,12 +75,13 @@ Status ReplicaImpl::WithWriteLock(Duration patience, const std::function<Status(
     {
       // Whoever has it may be waiting for the primary.
       std::unique_lock lock(apply_mutex_, std::try_to_lock);
-      Result<WriteLock> state = lock.owns_lock() ? TryWriteLock() : WriteLock::kBusy;
+      Result<WriteLock> state = lock.owns_lock() ? LookAtWriteLock() : WriteLock::kBusy;
       if (!state.ok()) return state.status();
-      if (*state == WriteLock::kHeld) {
-        Status done = body(apply_files_.get());
-        apply_files_->Unlock(WalLock::kWrite, 1);
-        return done;
+      if (*state == WriteLock::kFree) {
+        HeldLock write(apply_files_.get(), WalLock::kWrite, 1);
+        Result<bool> locked = write.Try();
+        if (!locked.ok()) return locked.status();
+        if (*locked) return body(apply_files_.get());
       }
       must_recover = *state == WriteLock::kMustRecover;
     }

@@ -19,6 +19,7 @@
 #include "src/base/log.h"
 #include "src/replica/local_file.h"
 #include "src/replica/replica_impl.h"
+#include "src/wal/held_lock.h"
 
 namespace turso {
 
@@ -122,13 +123,14 @@ void ReplicaImpl::AfterCheckpoint() {
 
 Status ReplicaImpl::Verify(WalFiles* files, const WalIndexHeader& found, const Doubt& doubt,
                            SidecarRecord* record, Remote* remote, const Call& call) {
-  Result<bool> locked = files->TryLock(WalLock::kCheckpoint, 1);
+  HeldLock checkpoint(files, WalLock::kCheckpoint, 1);
+  Result<bool> locked = checkpoint.Try();
   if (!locked.ok()) return locked.status();
   if (!*locked) return Status(Code::kBusy, path_ + ": a checkpoint is under way");
   const std::optional<Footprint> print = FootprintOf(path_);
   Result<WalIndexHeader> header = WholeHeader(files, found, record->page_size);
   Result<uint64_t> digest = header.ok() ? DigestOf(files, *header) : header.status();
-  files->Unlock(WalLock::kCheckpoint, 1);
+  checkpoint.Release();
   if (!digest.ok()) return digest.status().While("verifying " + path_);
   if (!print) return Status(Code::kIo, path_ + ": the file is not there any more");
 
@@ -150,12 +152,10 @@ Status ReplicaImpl::Verify(WalFiles* files, const WalIndexHeader& found, const D
   if (before.file != 0 && !before.SameFile(*print)) {
     TURSO_RETURN_IF_ERROR(TakeNewIdentity(record, "its database file is another one than it was"));
   }
-  locked = files->TryLock(WalLock::kCheckpoint, 1);
+  locked = checkpoint.Try();
   if (!locked.ok()) return locked.status();
   // Else it is verified once more.
-  if (!*locked) return OkStatus();
-  StoreFootprint(*print);
-  files->Unlock(WalLock::kCheckpoint, 1);
+  if (*locked) StoreFootprint(*print);
   return OkStatus();
 }
 

@@ -238,8 +238,8 @@ class ReplicaImpl : public Replica {
   Result<bool> ApplyInManner(Remote* remote, Pulled* pulled, const Revision& since,
                              const Call& call, Manner manner);
   Status CheckIsOurs(const Revision& reached);
-  enum class WriteLock { kHeld, kBusy, kMustRecover };
-  Result<WriteLock> TryWriteLock();
+  enum class WriteLock { kFree, kBusy, kMustRecover };
+  Result<WriteLock> LookAtWriteLock();
   // Holds WRITE through apply_files_ for `body`; kBusy at the deadline.
   Status WithWriteLock(Duration patience, const std::function<Status(WalFiles*)>& body);
   using Look = std::function<Status(WalFiles*, const WalIndexHeader&)>;

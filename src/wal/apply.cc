@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "src/wal/held_lock.h"
 #include "src/wal/wal.h"
 
 namespace turso {
@@ -25,30 +26,6 @@ Result<Salts> RandomSalts() {
     return Status(Code::kIo, "the system gives no random bytes");
   return salts;
 }
-
-// Exclusive locks of the wal-index for the length of a scope.
-class HeldLock {
- public:
-  HeldLock(WalFiles* files, WalLock first, int count)
-      : files_(files), first_(first), count_(count) {}
-  HeldLock(const HeldLock&) = delete;
-  HeldLock& operator=(const HeldLock&) = delete;
-  ~HeldLock() {
-    if (held_) files_->Unlock(first_, count_);
-  }
-
-  Result<bool> Try() {
-    Result<bool> got = files_->TryLock(first_, count_);
-    held_ = got.ok() && *got;
-    return got;
-  }
-
- private:
-  WalFiles* files_;
-  WalLock first_;
-  int count_;
-  bool held_ = false;
-};
 
 Status CheckPages(const PageSet& pages) {
   if (!IsPageSize(pages.page_size())) {

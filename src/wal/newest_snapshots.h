@@ -21,7 +21,8 @@ namespace turso {
 // WRITE held, from construction to destruction.
 class NewestSnapshots {
  public:
-  explicit NewestSnapshots(WalFiles* files) : files_(files) {}
+  // Room for all marks first: nothing may fail between a lock and its entry.
+  explicit NewestSnapshots(WalFiles* files) : files_(files) { held_.reserve(4); }
   ~NewestSnapshots() { Release(); }
   NewestSnapshots(const NewestSnapshots&) = delete;
   NewestSnapshots& operator=(const NewestSnapshots&) = delete;
