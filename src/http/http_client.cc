@@ -133,7 +133,9 @@ class HttpClient::Transfer {
   void Begin(const HttpRequest& request, Duration timeout);
   void Perform();
   HttpOutcome Finish(const Patience& patience);
+  Result<bool> Move(Duration duration, const Patience& patience);
   Status Rest(Duration duration, const Patience& patience);
+  HttpOutcome Abandon();
   void End();
   // In a child process: closes this process's copies of the sockets and nothing else.
   void DropSockets();
@@ -583,6 +585,30 @@ HttpOutcome HttpClient::Transfer::Finish(const Patience& patience) {
   return outcome;
 }
 
+HttpOutcome HttpClient::Transfer::Abandon() {
+  HttpOutcome outcome = Outcome(Status(Code::kInterrupted, request_->url + ": given up"));
+  End();
+  return outcome;
+}
+
+Result<bool> HttpClient::Transfer::Move(Duration duration, const Patience& patience) {
+  assert(request_);
+  if (patience.cancelled && patience.cancelled->load()) {
+    return Status(Code::kInterrupted, request_->url + ": cancelled");
+  }
+  if (patience.interrupted) {
+    if (patience.interrupted()) return Status(Code::kInterrupted, request_->url + ": interrupted");
+    duration = std::min(duration, kAskInterval);
+  }
+  if (!attached_ || done_) return false;
+  {
+    ForkGate::Away away;
+    curl_multi_poll(multi_, nullptr, 0, Milliseconds(duration), nullptr);
+  }
+  Perform();
+  return !done_;
+}
+
 Status HttpClient::Transfer::Rest(Duration duration, const Patience& patience) {
   const Instant end = Instant::Now() + duration;
   for (;;) {
@@ -625,6 +651,11 @@ void HttpClient::Advance() {
   if (transfer_ && !transfer_->InOtherProcess() && transfer_->under_way()) transfer_->Perform();
 }
 
+Result<bool> HttpClient::Move(Duration duration, const Patience& patience) {
+  if (!transfer_ || transfer_->InOtherProcess()) return false;
+  return transfer_->Move(duration, patience);
+}
+
 HttpOutcome HttpClient::Finish(const Patience& patience) {
   if (!transfer_) {
     HttpOutcome without;
@@ -644,9 +675,9 @@ HttpOutcome HttpClient::Finish(const Patience& patience) {
   return transfer_->Finish(patience);
 }
 
-void HttpClient::Abandon() {
-  if (!transfer_ || transfer_->InOtherProcess() || !transfer_->under_way()) return;
-  transfer_->End();
+HttpOutcome HttpClient::Abandon() {
+  if (!transfer_ || transfer_->InOtherProcess() || !transfer_->under_way()) return {};
+  return transfer_->Abandon();
 }
 
 Status HttpClient::Rest(Duration duration, const Patience& patience) {

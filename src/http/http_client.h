@@ -1,7 +1,7 @@
 // HTTP exchanges with one server, over one connection that is kept from one exchange to the next.
 //
 //   idle --Begin--> under way --Finish--> idle        Exchange is Begin and Finish.
-//                       `------Abandon--> idle        Advance moves it on, without waiting.
+//                       `------Abandon--> idle        Advance and Move move it on.
 //
 //   (H1) Connecting, a stretch in which less than 1 KiB moves, and the wait for the answer after
 //        the last byte sent each end after the timeout (the last: and HttpRequest::answer_wait).
@@ -98,9 +98,12 @@ class HttpClient {
   void Begin(const HttpRequest& request, Duration timeout);
   // Writes and reads what can be without waiting.
   void Advance();
+  // Waits until something can be written or read, at most that long, and does so. Whether the
+  // exchange goes on; else Finish tells at once how it ended. Nothing but patience ends it.
+  Result<bool> Move(Duration duration, const Patience& patience);
   HttpOutcome Finish(const Patience& patience);
-  // Ends what is under way, if anything is, by closing its connection.
-  void Abandon();
+  // Ends what is under way, if anything is, by closing its connection; what it had come to.
+  HttpOutcome Abandon();
   // Nothing happens for that long, unless patience ends: kInterrupted.
   Status Rest(Duration duration, const Patience& patience);
 

@@ -17,7 +17,7 @@ namespace {
 // A batch ends with the first transaction that brings it to so many frames; a shorter one with the
 // log.
 constexpr uint64_t kFramesInBatch = 1024;
-constexpr Duration kPollInterval = milliseconds(200);
+constexpr Duration kNewsInterval = milliseconds(100);
 constexpr Duration kSnapshotPause = milliseconds(200);
 
 // What a log without frames stands for: page 1 as newDatabase() in SQLite's btree.c makes it.
@@ -294,6 +294,22 @@ Result<LogPlace> LibsqlRemote::PullFrom(const LogPlace& since, PageSink* sink, c
   return feed.place();
 }
 
+// Nothing if no frames come within `wait`.
+Result<std::optional<LogPlace>> LibsqlRemote::AwaitFrom(const LogPlace& since, PageSink* sink,
+                                                        Duration wait, const Call& call) {
+  LogFeed feed(since, sink);
+  feed.Begin(LogFeed::Kind::kBatch);
+  Result<bool> came = log_.Await(since.next, &feed, std::max(wait, Duration{}), call);
+  if (!came.ok()) return came.status();
+  if (!*came) return std::optional<LogPlace>();
+  TURSO_RETURN_IF_ERROR(feed.End().While(address_.base));
+  TURSO_RETURN_IF_ERROR(feed.Finish().While(address_.base));
+  NoteEnd(feed.place().next);
+  NoteProven(feed.place());
+  last_news_ = Instant::Now();
+  return std::optional(feed.place());
+}
+
 Result<LogPlace> LibsqlRemote::PullAll(PageSink* sink, const Call& call) {
   if (!hello_) TURSO_RETURN_IF_ERROR(Hello(call));
   LogPlace since;
@@ -323,12 +339,17 @@ Result<Revision> LibsqlRemote::Pull(const Revision& since, Duration wait, PageSi
                   address_.base + ": " + std::string(since.text()) + " is no place in its log");
   }
   TURSO_RETURN_IF_ERROR(CheckKnown(*from, call));
-  for (;;) {
-    Result<LogPlace> place = PullFrom(*from, sink, call);
-    if (!place.ok()) return place.status();
-    const Duration left = end - Instant::Now();
-    if (place->next != from->next || left <= Duration{}) return place->ToRevision();
-    TURSO_RETURN_IF_ERROR(log_.Rest(std::min(left, kPollInterval), call));
+  for (bool asks = wait <= Duration{} || !log_.IsAwaiting(from->next);; asks = true) {
+    if (asks) {
+      Result<LogPlace> place = PullFrom(*from, sink, call);
+      if (!place.ok()) return place.status();
+      if (place->next != from->next || Instant::Now() >= end) return place->ToRevision();
+    }
+    // Who writes in a row is followed in some steps, not in each of his.
+    TURSO_RETURN_IF_ERROR(log_.Rest(last_news_ + kNewsInterval - Instant::Now(), call));
+    Result<std::optional<LogPlace>> came = AwaitFrom(*from, sink, end - Instant::Now(), call);
+    if (!came.ok()) return came.status();
+    if (came->has_value()) return (*came)->ToRevision();
   }
 }
 

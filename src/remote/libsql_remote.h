@@ -5,6 +5,7 @@
 //             the slot's answer says that nothing follows, the log is asked while the application
 //             goes on: that it is still the log of the same server process; not even that if the
 //             stream of the commit before is there still
+//   follow    frames as the server sends them; that there are none, it is asked once a wait
 //   commit    statements, the row of the commit in _turso_vfs, COMMIT: one exchange. Its place is
 //             exact if no other connection has committed by the time that the server says how long
 //             its log is: PRAGMA data_version is asked behind that
@@ -93,6 +94,8 @@ class LibsqlRemote : public Remote {
   Status ReadOn(LogFeed* feed, const Call& call);
   Result<LogClient::Outcome> ReadSnapshot(LogFeed* feed, const Call& call);
   Result<LogPlace> PullFrom(const LogPlace& since, PageSink* sink, const Call& call);
+  Result<std::optional<LogPlace>> AwaitFrom(const LogPlace& since, PageSink* sink, Duration wait,
+                                            const Call& call);
   Result<LogPlace> PullAll(PageSink* sink, const Call& call);
 
   // libsql_writing.cc
@@ -120,6 +123,7 @@ class LibsqlRemote : public Remote {
     uint32_t session = 0;
   };
   Checked checked_;
+  Instant last_news_;  // When the server last sent frames by itself.
   // The slot of which the log was asked whether it ends where the lease says.
   uint64_t checked_fence_ = 0;
   uint64_t last_fence_ = 0;  // Of the last lease: its slot may rest.

@@ -1,5 +1,6 @@
 #include "src/remote/log_client.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "src/base/printable.h"
@@ -12,6 +13,16 @@ namespace {
 
 constexpr uint64_t kHandshakeVersion = 1;
 constexpr size_t kHelloBytesMax = 64 << 10;
+
+// Of a server that does not send its frames by itself.
+constexpr Duration kPollInterval = milliseconds(200);
+
+// LogOffset := next_offset u64 (field 1)
+std::string Offset(uint64_t next) {
+  ProtobufWriter offset;
+  if (next != 0) offset.Varint(1, next);
+  return offset.message();
+}
 
 Patience PatienceOf(const Call& call) { return {call.timeout, call.interrupted, call.cancelled}; }
 
@@ -106,7 +117,10 @@ struct LogClient::Check : public FrameSink {
 };
 
 LogClient::LogClient(const LibsqlAddress& address, Remote::Traffic* traffic)
-    : address_(address), traffic_(traffic), token_(address.token, address.token_file) {}
+    : address_(address),
+      traffic_(traffic),
+      token_(address.token, address.token_file),
+      stream_(traffic) {}
 
 LogClient::~LogClient() { http_.Abandon(); }
 
@@ -181,6 +195,7 @@ Status LogClient::Refusal(const GrpcStatus& status) const {
 
 Result<LogHello> LogClient::Hello(const Call& call) {
   WholeMessage answer;
+  stream_.Close();  // It is of a session that may have ended.
   session_.clear();
   Result<GrpcStatus> status =
       Ask("Hello", ProtobufWriter().Varint(1, kHandshakeVersion).message(), &answer, call);
@@ -196,10 +211,8 @@ Result<LogHello> LogClient::Hello(const Call& call) {
 Result<LogClient::Outcome> LogClient::AskForFrames(const char* name, uint64_t next,
                                                    FrameScanner::Messages messages, FrameSink* sink,
                                                    const Call& call) {
-  ProtobufWriter offset;
-  if (next != 0) offset.Varint(1, next);
   FrameScanner scanner(messages, sink);
-  Result<GrpcStatus> status = Ask(name, offset.message(), &scanner, call);
+  Result<GrpcStatus> status = Ask(name, Offset(next), &scanner, call);
   if (!status.ok()) return status.status();
   if (status->code == GrpcStatus::kOk) return Outcome::kFrames;
   if (status->code == GrpcStatus::kFailedPrecondition) {
@@ -220,11 +233,24 @@ Result<LogClient::Outcome> LogClient::Snapshot(uint64_t next, FrameSink* sink, c
   return AskForFrames("Snapshot", next, FrameScanner::Messages::kFrames, sink, call);
 }
 
+Result<bool> LogClient::Await(uint64_t next, FrameSink* sink, Duration wait, const Call& call) {
+  if (!stream_.Has(next)) {
+    stream_.Close();
+    if (!stream_.MayOpen()) {
+      TURSO_RETURN_IF_ERROR(Rest(std::min(wait, kPollInterval), call));
+      return false;
+    }
+    TURSO_RETURN_IF_ERROR(token_.Load());
+    Prepare("LogEntries", Offset(next));
+    request_.token = token_.text();
+    stream_.Open(request_, next, call.timeout);
+  }
+  return stream_.Read(next, sink, wait, call);
+}
+
 Status LogClient::BeginCheck(uint64_t next, const Call& call) {
   TURSO_RETURN_IF_ERROR(token_.Load());
-  ProtobufWriter offset;
-  if (next != 0) offset.Varint(1, next);
-  Prepare("BatchLogEntries", offset.message());
+  Prepare("BatchLogEntries", Offset(next));
   check_ = std::make_unique<Check>();
   request_.token = token_.text();
   request_.sink = &check_->records;

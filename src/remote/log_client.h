@@ -16,6 +16,7 @@
 #include "src/remote/bearer_token.h"
 #include "src/remote/libsql_log.h"
 #include "src/remote/log_hello.h"
+#include "src/remote/log_stream.h"
 #include "src/remote/remote.h"
 
 namespace turso {
@@ -48,6 +49,11 @@ class LogClient {
   // From frame `next` on: about a thousand frames, up to the end of a transaction.
   Result<Outcome> Batch(uint64_t next, FrameSink* sink, const Call& call);
   Result<Outcome> Snapshot(uint64_t next, FrameSink* sink, const Call& call);
+  // Frames from `next` on as the server sends them, in whole transactions; the first within `wait`,
+  // or false: nothing came, or not even the server's word is there that nothing did. (LS2)
+  Result<bool> Await(uint64_t next, FrameSink* sink, Duration wait, const Call& call);
+  // Whether Await goes on where a call of it, or of Batch behind it, ended.
+  bool IsAwaiting(uint64_t next) const { return stream_.Has(next); }
   // Asks whether anything follows from frame `next` on, and does not wait; any other call forgets
   // it.
   Status BeginCheck(uint64_t next, const Call& call);
@@ -57,7 +63,10 @@ class LogClient {
   // As HttpClient::Rest.
   Status Rest(Duration duration, const Call& call);
 
-  void Cancel() { http_.Cancel(); }
+  void Cancel() {
+    http_.Cancel();
+    stream_.Cancel();
+  }
 
  private:
   Result<GrpcStatus> Ask(const char* name, std::string_view message, MessageSink* sink,
@@ -77,6 +86,7 @@ class LogClient {
   HttpClient http_;
   HttpRequest request_;
   std::unique_ptr<Check> check_;
+  LogStream stream_;
 };
 
 }  // namespace turso

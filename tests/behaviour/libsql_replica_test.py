@@ -1,6 +1,7 @@
 """A replica of a libSQL server that is not written to: it has the server's pages, and follows them."""
 
 import sqlite3
+import time
 import unittest
 
 import libsql_server
@@ -252,6 +253,46 @@ class ReplicaOfTheFake(ReplicaOfLibsql, BehaviourTest):
         self.assertEqual(db.execute("SELECT count(*), max(a) FROM t").fetchall(), [(151, 500)])
         self.assertEqual(db.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
         self.assertIn("/wal_log.ReplicationLog/Snapshot", server.calls())
+        db.close()
+        self.equals_a_fresh_replica(server, replica)
+
+    def count(self, server, call):
+        return server.calls().get(f"/wal_log.ReplicationLog/{call}", 0)
+
+    def test_a_follower_is_told_and_asks_but_once_a_second(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)")
+        db = self.follower(server)
+        wait_until(lambda: self.count(server, "LogEntries") == 1)
+        for n in range(5):
+            server.sql(f"INSERT INTO t VALUES({n})")
+            self.follows(db, "SELECT max(a) FROM t", [(n,)])
+        asked, start = self.count(server, "BatchLogEntries"), time.monotonic()
+        wait_until(lambda: self.count(server, "BatchLogEntries") >= asked + 4)
+        # One may have been under way, or have come behind the last news.
+        self.assertGreater(time.monotonic() - start, 2 * 0.8)
+        self.assertEqual(self.count(server, "LogEntries"), 1)
+
+    def test_a_server_that_sends_nothing_by_itself_is_asked(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)")
+        server.stream_no_log()
+        db = self.follower(server)
+        for n in range(5):
+            server.sql(f"INSERT INTO t VALUES({n})")
+            self.follows(db, "SELECT max(a) FROM t", [(n,)])
+        self.assertIn(self.count(server, "LogEntries"), range(1, 7))  # Ever more seldom.
+
+    def test_nothing_of_damaged_news_is_applied(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)")
+        replica = self.replica(server, "app", database="")
+        db = self.open(replica)
+        for n, damage in enumerate(("bit", "cut", "no_trailers", "not_grpc", "trailing_error")):
+            with self.subTest(damage=damage):
+                server.damage(damage)
+                server.sql(f"INSERT INTO t VALUES({n})")
+                self.follows(db, "SELECT count(*), max(a) FROM t", [(n + 1, n)])
         db.close()
         self.equals_a_fresh_replica(server, replica)
 

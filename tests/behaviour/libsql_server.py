@@ -175,6 +175,9 @@ class FakeServer(Server):
     def calm(self):
         self.post("/fake/calm", {})
 
+    def stream_no_log(self):
+        self.post("/fake/no-stream", {})
+
     def steal(self):
         """Takes the slot from whoever has it, as sqld does after five seconds for another writer."""
         self.post("/fake/steal", {})

@@ -18,6 +18,7 @@ It prints "listening on http://127.0.0.1:PORT". What sqld does by itself now and
                            "last-words": the server ends after it, without an answer; "429", "503": come again,
                            in a second. "begin-503", "log-503": so of what opens a stream, or asks for the log
                            "others-behind": somebody inserts a row into t between its COMMIT and its answer
+    POST /fake/no-stream   it sends no frames by itself, as a proxy may have it that ends long answers
     POST /fake/calm        a fault that nobody met is forgotten
     POST /fake/damage      {"what": ..., "calls": n}: the next n answers with frames are spoiled; see Damage
     GET  /fake/requests    how often which path was asked for
@@ -184,6 +185,13 @@ def frame_bytes(frame):
     return struct.pack("<QQII", number, check, page_number, size_after) + page
 
 
+def grpc_records(messages):
+    return b"".join(b"\0" + struct.pack(">I", len(m)) + m for m in messages)
+
+
+GRPC_TRAILERS = b"\x80" + struct.pack(">I", 15) + b"grpc-status:0\r\n"
+
+
 class Damage:
     """What a bad network or a bad server makes of an answer with frames."""
 
@@ -299,6 +307,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.expire()
         elif what == "steal":
             self.steal()
+        elif what == "no-stream":
+            self.server.streams_log = False
         elif what == "calm":
             self.server.faults.clear()
         elif what == "fault":
@@ -319,9 +329,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(200, TYPES[1], b"", headers)
 
     def grpc_answer(self, messages, damage=None):
-        body = b"".join(b"\0" + struct.pack(">I", len(m)) + m for m in messages)
-        trailers = b"grpc-status:0\r\n"
-        body += b"\x80" + struct.pack(">I", len(trailers)) + trailers
+        body = grpc_records(messages) + GRPC_TRAILERS
         self.answer(200, TYPES[1], damage(body) if damage else body)
 
     def replication(self, call, body):
@@ -363,6 +371,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 for f in frames
             )
             return self.grpc_answer([packed], self.take_damage() if frames else None)
+        if call == "LogEntries" and not self.server.streams_log:
+            return self.answer(504, "text/plain", b"too long")
+        if call == "LogEntries":
+            return self.log_entries(log, wanted)
         if call == "Snapshot":
             if not log.snapshot_ready or wanted >= log.first:
                 return self.grpc_error(UNAVAILABLE, "snapshot not found")
@@ -378,6 +390,44 @@ class Handler(http.server.BaseHTTPRequestHandler):
             ]
             return self.grpc_answer(packed, self.take_damage())
         return self.grpc_error(12, "unknown call")
+
+    def log_entries(self, log, wanted):
+        """Frames as they come, in an answer that ends with the session or the client."""
+        if wanted < log.first:
+            return self.grpc_error(FAILED_PRECONDITION, "NEED_SNAPSHOT")
+        self.send_response(200)
+        self.send_header("Content-Type", TYPES[1])
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.flush()
+        session = log.session
+        while self.server.log is log and log.session == session and not self.hung_up():
+            log.read()
+            frames = log.frames[wanted:]
+            wanted += len(frames)
+            damage = self.take_damage() if frames else None
+            body = grpc_records(
+                field(1, frame_bytes(f)) + (field(2, 1764000000000) if f[3] else b"") for f in frames
+            )
+            if damage:
+                body = damage(body + GRPC_TRAILERS)
+            if body:
+                with self.out_of_turn():  # A client that does not read holds nobody up.
+                    self.wfile.write(b"%x\r\n%b\r\n" % (len(body), body))
+                    self.wfile.flush()
+            if damage:
+                break
+            self.server.turned.wait(0.5)
+        self.close_connection = True
+        return None
+
+    @contextlib.contextmanager
+    def out_of_turn(self):
+        self.server.turned.release()
+        try:
+            yield
+        finally:
+            self.server.turned.acquire()
 
     def take_damage(self):
         return self.server.damage.pop() if self.server.damage else None
@@ -642,6 +692,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.waiting = collections.deque()
         self.requests, self.streams, self.damage, self.faults = {}, {}, [], []
         self.expired = set()
+        self.streams_log = True
         self.holder = None  # The stream that began to write last.
         self.path = pathlib.Path(data) / "data"
         self.path.touch()
