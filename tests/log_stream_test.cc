@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <new>
 
 #include "src/remote/remote.h"
 #include "tests/support/log_writer.h"
@@ -212,6 +213,25 @@ TEST_F(LogStreamTest, IsAskedAgainAtOnceAfterOneThatBroughtFrames) {
   ASSERT_TRUE(came.ok());
   EXPECT_FALSE(*came);
   EXPECT_TRUE(stream_.MayOpen());
+}
+
+TEST_F(LogStreamTest, IsNotReadOnBehindASinkThatRanOutOfMemory) {
+  class Full : public FrameSink {
+    Status Frame(const LogFrame&) override { throw std::bad_alloc(); }
+  } full;
+  ScriptedServer server([&](ScriptedServer::Connection& client) {
+    client.Read();
+    client.Send(kHead + Chunk(log_.Stream(0, 2)));
+    client.WaitForClose();
+  });
+  Open(server, 0);
+  EXPECT_THROW((void)stream_.Read(0, &full, kLong, call_), std::bad_alloc);
+  EXPECT_FALSE(stream_.Has(0));
+  EXPECT_FALSE(stream_.Has(2));
+  Open(server, 0);
+  Result<bool> came = Read(0, kLong);
+  ASSERT_TRUE(came.ok() && *came);
+  EXPECT_THAT(frames_.numbers, ElementsAre(0, 1));
 }
 
 TEST_F(LogStreamTest, EndsAtOnceWhenItIsCancelled) {

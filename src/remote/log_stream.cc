@@ -29,6 +29,7 @@ void LogStream::Open(const HttpRequest& request, uint64_t next, Duration timeout
   body_.emplace(&*scanner_);
   position_ = next;
   brought_ = false;
+  reading_ = false;
   opened_ = Instant::Now();
   open_ = true;
   http_.Begin(request_, timeout);
@@ -111,7 +112,9 @@ Result<bool> LogStream::Read(uint64_t next, FrameSink* sink, Duration wait, cons
   sink_ = sink;
   given_ = 0;
   whole_ = true;
+  reading_ = true;
   Result<bool> came = ReadOn(wait, call);
+  reading_ = false;
   sink_ = nullptr;
   if (!came.ok()) Close();
   return came;

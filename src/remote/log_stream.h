@@ -30,7 +30,7 @@ class LogStream : private BodySink, private FrameSink {
   ~LogStream() override { Close(); }
 
   // Whether Read can begin with frame `next`.
-  bool Has(uint64_t next) const { return open_ && position_ <= next; }
+  bool Has(uint64_t next) const { return open_ && !reading_ && position_ <= next; }
   bool MayOpen() const { return Instant::Now() >= not_before_; }  // (LS3)
   // `request` asks for the frames from `next` on.
   void Open(const HttpRequest& request, uint64_t next, Duration timeout);
@@ -64,6 +64,7 @@ class LogStream : private BodySink, private FrameSink {
   Instant not_before_;
 
   // Of one Read.
+  bool reading_ = false;  // Still so behind one that memory ran out for.
   uint64_t next_ = 0;
   FrameSink* sink_ = nullptr;
   uint64_t given_ = 0;
