@@ -364,6 +364,35 @@ TEST_F(ReplicaFaults, APrimaryThatWentBackInTimeIsNoticedAndWhatItLacksIsSetAsid
   ExpectEqualToPrimary();
 }
 
+TEST_F(ReplicaFaults, NoTableIsTakenForAnotherAfterThePrimaryWentBackInTime) {
+  for (const bool looks_in_between : {false, true}) {
+    Bytes before = world_.primary().File();
+    sqlite3* other = Open();
+    ASSERT_EQ(Run("CREATE TABLE x(a)"), SQLITE_OK);
+    ASSERT_EQ(Run("INSERT INTO x VALUES('x')"), SQLITE_OK);
+    ASSERT_EQ(Ask(other, "SELECT a FROM x"), "x");
+    world_.primary().WriteFile(before);
+    world_.primary().ForgetHistory();
+    if (looks_in_between) Ask("SELECT turso_sync()");
+    // As many changes of the schema as were lost.
+    ElsewhereRun("CREATE TABLE y(b, c); INSERT INTO y VALUES('b', 'c')");
+    Ask("SELECT turso_sync()");
+    for (sqlite3* db : {other, db_}) {
+      EXPECT_EQ(Run(db, "SELECT a FROM x"), SQLITE_ERROR);
+      EXPECT_EQ(Ask(db, "SELECT b || c FROM y"), "bc");
+      EXPECT_EQ(Run(db, "INSERT INTO x VALUES('wrong')"), SQLITE_ERROR);
+    }
+    ElsewhereRun("ALTER TABLE y ADD COLUMN d DEFAULT 'd'");
+    Ask("SELECT turso_sync()");
+    EXPECT_EQ(Ask(other, "SELECT b || c || d FROM y"), "bcd");
+    // Our own go on from the cookie that is shown here.
+    ASSERT_EQ(Run("DROP TABLE y"), SQLITE_OK);
+    EXPECT_EQ(Run(other, "SELECT b FROM y"), SQLITE_ERROR);
+    sqlite3_close(other);
+    ExpectEqualToPrimary();
+  }
+}
+
 TEST_F(ReplicaFaults, ARestartedPrimaryNamesTheSameContentAnewAndWritesGoOn) {
   ASSERT_EQ(Run("INSERT INTO t(b) VALUES(1)"), SQLITE_OK);
   std::this_thread::sleep_for(milliseconds(150));

@@ -40,6 +40,7 @@ SidecarRecord FullRecord() {
   record.current = Rev("0123456789abcdef-77");
   record.current_position = {{1, 2, 3, 4, 5, 6, 7, 8}, 0x99887766, {0x11223344, 0x55667788}};
   record.current_in_database = true;
+  record.own_cookie = true;
   record.content_digest = 0x1020304050607080;
   record.intent.content_digest = 0x8070605040302010;
   record.converged = *Revision::Parse("aaaaaaaaaaaaaaaa-9");
@@ -70,6 +71,7 @@ void ExpectSame(const SidecarRecord& a, const SidecarRecord& b) {
   EXPECT_EQ(a.converged_frame, b.converged_frame);
   EXPECT_EQ(a.current_position, b.current_position);
   EXPECT_EQ(a.current_in_database, b.current_in_database);
+  EXPECT_EQ(a.own_cookie, b.own_cookie);
   EXPECT_EQ(a.intent.kind, b.intent.kind);
   EXPECT_EQ(a.intent.frames.salts, b.intent.frames.salts);
   EXPECT_EQ(a.intent.frames.base, b.intent.frames.base);

@@ -1,7 +1,8 @@
 // The one Replica there is, in parts: replica.cc (opening, asking), standing.cc (which revision the
 // files show), repair.cc (what to do when that is not known), write.cc (a write transaction),
-// pull.cc (pages from the primary), converging.cc (the primary's in the place of ours), asking.cc
-// (what is asked with a deadline), lease.cc.
+// pull.cc (pages from the primary), converging.cc (the primary's in the place of ours),
+// schema_cookie.cc (what open connections know a schema by), asking.cc (what is asked with a
+// deadline), lease.cc.
 //
 // Locks, in the order in which they are taken:
 //   WRITE of the wal-index   the sidecar's record and the log may change only under it; it belongs
@@ -180,6 +181,10 @@ class ReplicaImpl : public Replica {
   Status Advance(WalFiles* files, PageSet* pages, const Revision& target, SidecarRecord* record);
   Status Rename(const WalIndexHeader& header, const Revision& target, SidecarRecord* record);
   Status ApplyPages(WalFiles* files, PageSet* pages, const Revision& target, SidecarRecord* record);
+
+  // schema_cookie.cc
+  bool KeepsSchema(WalFiles* files, const WalIndexHeader& header, const PageSet& pages);
+  Status ChooseCookie(WalFiles* files, PageSet* pages, SidecarRecord* record);
 
   // repair.cc. All with WRITE held, but for the checkpoints'.
   // kIo if files were replaced or removed under us.

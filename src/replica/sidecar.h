@@ -15,7 +15,8 @@
 //      8 replica id, 16                  128 durable, 64                  448 database id, 192
 //     24 last commit number u64          192 current, 64                  640 url, 1088
 //     32 page size u32                   256 intent: target, 64          4088 XXH3-64 of the bytes
-//     36 flags: 1 in file, 2 outdated    320 intent: base, 64                 before it
+//     36 flags: 1 in file, 2 outdated,   320 intent: base, 64                 before it
+//        4 own cookie
 //     37 intent: kind
 //     40 current position: salts, 8; frames u32; checksum u32 u32
 //     64 intent: salts, 8; base frame u32; last frame u32
@@ -92,7 +93,8 @@ struct SidecarRecord {
   Revision converged;
   Salts converged_salts{};
   FrameNo converged_frame;
-  bool outdated = false;  // The primary's pages have another size: to be made anew when opened.
+  bool outdated = false;    // The primary's pages have another size: to be made anew when opened.
+  bool own_cookie = false;  // Page 1 shows another schema cookie than the primary's.
   uint64_t content_digest = 0;  // Of `current`: src/replica/content.h
   Intent intent;
 

@@ -37,6 +37,7 @@ constexpr size_t kConverged = 1728;
 
 constexpr uint8_t kCurrentInDatabase = 1;
 constexpr uint8_t kOutdated = 2;
+constexpr uint8_t kOwnCookie = 4;
 constexpr char kMagic[16] = "turso replica\0\0";
 
 Status Damaged(const char* what) {
@@ -81,7 +82,8 @@ Bytes EncodeSlot(const SidecarRecord& record) {
   StoreBig64(slot + kLastCommitNumber, record.last_commit_number);
   StoreBig32(slot + kPageSize, record.page_size);
   slot[kFlags] = static_cast<uint8_t>((record.current_in_database ? kCurrentInDatabase : 0) |
-                                      (record.outdated ? kOutdated : 0));
+                                      (record.outdated ? kOutdated : 0) |
+                                      (record.own_cookie ? kOwnCookie : 0));
   slot[kIntentKind] = static_cast<uint8_t>(record.intent.kind);
 
   const WalPosition& position = record.current_position;
@@ -125,6 +127,7 @@ Result<SidecarRecord> DecodeSlot(ByteView slot) {
   if (!IsPageSize(record.page_size)) return Damaged("a page size that no database has");
   record.current_in_database = (p[kFlags] & kCurrentInDatabase) != 0;
   record.outdated = (p[kFlags] & kOutdated) != 0;
+  record.own_cookie = (p[kFlags] & kOwnCookie) != 0;
   if (p[kIntentKind] > static_cast<uint8_t>(IntentKind::kCommitted)) {
     return Damaged("an intent of an unknown kind");
   }

@@ -254,6 +254,7 @@ Status ReplicaImpl::ApplyPages(WalFiles* files, PageSet* pages, const Revision& 
   pages->Trim();
   const size_t count = pages->size();
   if (pages->Find(PageNo{1}) != nullptr) pages->Slot(PageNo{1})[kWriteVersionAt] = kGuardVersion;
+  TURSO_RETURN_IF_ERROR(ChooseCookie(files, pages, record));
   const uint64_t hash = pages->Hash();
   Result<uint64_t> digest = ContentAfter(files, *record, *pages);
   if (!digest.ok()) return digest.status().While("applying pages to " + path_);

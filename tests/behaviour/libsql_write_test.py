@@ -343,6 +343,46 @@ class WritesToLibsql:
         fresh.close()
         self.converges(server, app)
 
+    def test_no_table_is_taken_for_another_after_a_server_was_set_back(self):
+        for whose, pulls in (("the server's", True), ("ours", True), ("ours", False)):
+            with self.subTest(whose=whose, pulls=pulls):
+                name = f"{whose[:4]}-{pulls}"
+                server = self.server(f"server-{name}")
+                server.sql("CREATE TABLE a(n)")
+                app = self.app(server, f"app-{name}", sync_interval="off")
+                db, other = self.open(app), self.open(app)
+                db.execute("INSERT INTO a VALUES(0)")
+                db.execute("SELECT turso_sync()").fetchall()
+                server.back_up()
+                if whose == "ours":
+                    db.execute("CREATE TABLE x(n)")
+                    db.execute("INSERT INTO x VALUES('x')")
+                else:
+                    server.sql("CREATE TABLE x(n)", "INSERT INTO x VALUES('x')")
+                if pulls:
+                    db.execute("SELECT turso_sync()").fetchall()
+                shown = db.execute("PRAGMA schema_version").fetchone()[0]
+                for each in (db, other):
+                    self.assertEqual(each.execute("SELECT n FROM x").fetchall(), [("x",)])
+                server.set_back()
+                server.sql("CREATE TABLE y(p, q)", "INSERT INTO y VALUES('p', 'q')")
+                while server.sql("PRAGMA schema_version")[0][0] < shown:
+                    server.sql("CREATE VIEW v AS SELECT 1", "DROP VIEW v")
+                db.execute("SELECT turso_sync()").fetchall()
+                for each in (db, other):
+                    error = self.fails(each.execute, "INSERT INTO x VALUES('wrong')")
+                    self.assertIn("no such table", str(error))
+                    self.assertEqual(each.execute("SELECT * FROM y").fetchall(), [("p", "q")])
+                db.execute("ALTER TABLE y ADD COLUMN r DEFAULT 'r'")
+                for each in (db, other):
+                    self.assertEqual(each.execute("SELECT * FROM y").fetchall(), [("p", "q", "r")])
+                db.execute("SELECT turso_sync()").fetchall()
+                other.execute("INSERT INTO y VALUES(1, 2, 3)")
+                self.assertEqual(server.sql("SELECT r FROM y"), [("r",), (3,)])
+                self.assertEqual(db.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
+                db.close()
+                other.close()
+
     def accepted(self, db, sql):
         try:
             db.execute(sql)

@@ -58,6 +58,7 @@ void CheckSlot(ByteView slot) {
   TURSO_REQUIRE(again->converged_salts == record->converged_salts);
   TURSO_REQUIRE(again->converged_frame == record->converged_frame);
   TURSO_REQUIRE(again->outdated == record->outdated);
+  TURSO_REQUIRE(again->own_cookie == record->own_cookie);
 }
 
 // The file counts for what its newest valid slot says.
