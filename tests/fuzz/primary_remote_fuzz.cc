@@ -41,7 +41,10 @@ HttpOutcome HttpClient::Finish(const Patience&) {
   }
   return *last_outcome;
 }
-void HttpClient::Abandon() { under_way = false; }
+HttpOutcome HttpClient::Abandon() {
+  under_way = false;
+  return {};
+}
 HttpOutcome HttpClient::Exchange(const HttpRequest& request, const Patience& patience) {
   Begin(request, patience.timeout);
   return Finish(patience);
