@@ -63,6 +63,8 @@ struct Session {
   WalPosition snapshot;              // Of the newest shared READk lock.
   bool retry_expected = false;       // The log moved under the last READk lock: SQLite asks again.
   bool is_ours = false;              // An internal connection.
+  uint32_t writer = 0;               // What the gate knows this connection by.
+  int busy_tries = 0;                // How often the statement under way was told to come again.
 
   // The commit header that is held back.
   bool header_held = false;

@@ -1,6 +1,7 @@
 // The locks of the wal-index, as the points of a transaction:
 // https://sqlite.org/walformat.html#wal_locks
 
+#include <algorithm>
 #include <cstring>
 
 #include "src/base/log.h"
@@ -69,13 +70,52 @@ int Refuse(const Database& database, const std::string& why) {
   return CodeAtLock(refused, HasRead::kYes);
 }
 
+// The lock, if it is this connection's turn.
+int TryWrite(Session* session) {
+  const bool is_next = (**session->database).gate->TakeTurn(session->writer);
+  return is_next ? Below(session, kWrite, 1, kLockExclusive) : SQLITE_BUSY;
+}
+
 // The lock is also held for some milliseconds while pages from the primary are applied. To one that
 // has read SQLite would report that as busy at once, though nobody writes; others it tries again.
 int LockWrite(Session* session, HasRead has_read) {
   constexpr int kTries = 100;
   for (int i = 0;; i++) {
-    int code = Below(session, kWrite, 1, kLockExclusive);
-    if ((code & 0xff) != SQLITE_BUSY || has_read == HasRead::kNo || i == kTries) return code;
+    int code = TryWrite(session);
+    const bool busy = (code & 0xff) == SQLITE_BUSY;
+    if (!busy || has_read == HasRead::kNo || i == kTries) {
+      session->busy_tries = busy ? session->busy_tries + 1 : 0;
+      return code;
+    }
+    LowerVfs()->xSleep(LowerVfs(), 1000);
+  }
+}
+
+bool RunsWriter(const Session* session) {
+  if (session->connection == nullptr || *session->connection == nullptr) return false;
+  sqlite3* db = *session->connection;
+  for (sqlite3_stmt* statement = sqlite3_next_stmt(db, nullptr); statement != nullptr;
+       statement = sqlite3_next_stmt(db, statement)) {
+    if (sqlite3_stmt_busy(statement) != 0 && sqlite3_stmt_readonly(statement) == 0) return true;
+  }
+  return false;
+}
+
+// A statement that found another one writing comes again from its busy handler, with a new
+// snapshot. Whoever waits for WRITE behind that snapshot has waited in vain: who was in front has
+// made it old. And whoever sleeps as long as busy handlers do, finds one that writes in a loop
+// every time, since the lock is held while the primary is asked. So the waiting is done here,
+// before the snapshot, with many looks, and who looks is next. The longer it waits, the longer it
+// looks.
+void AwaitTurn(Session* session) {
+  constexpr int kTriesMax = 100;
+  constexpr int kTriesEach = 20;
+  if (!RunsWriter(session)) session->busy_tries = 0;
+  for (int i = std::min(session->busy_tries * kTriesEach, kTriesMax); i > 0; i--) {
+    if ((TryWrite(session) & 0xff) != SQLITE_BUSY) {
+      Below(session, kWrite, 1, kUnlockExclusive);
+      return;
+    }
     LowerVfs()->xSleep(LowerVfs(), 1000);
   }
 }
@@ -96,6 +136,7 @@ int BeginWrite(Session* session) {
   const HasRead has_read = Reading(session);
   int code = LockWrite(session, has_read);
   if (code != SQLITE_OK) return code;
+  database.gate->EndTurn(session->writer);
   Status entered = Asked(
       [&] { return database.gate->Enter(&*session->files, has_read, InterruptedBy(session)); });
   if (!entered.ok()) {
@@ -156,6 +197,10 @@ bool BeginsRead(Session* session, int first) {
 
 int LockShared(Session* session, int first, int count, int flags) {
   Database& database = **session->database;
+  if (first >= kRead0 && session->busy_tries != 0 && session->read_locks == 0 &&
+      !session->entered && !session->checkpoint_held) {
+    AwaitTurn(session);
+  }
   const bool bounded = database.replica != nullptr && database.replica->has_staleness_bound();
   WalPosition before;
   if (bounded && first >= kRead0) {

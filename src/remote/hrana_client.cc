@@ -64,4 +64,8 @@ Result<std::vector<HranaResult>> HranaClient::AskOnce(const HranaRequest& reques
   return std::move(answer->results);
 }
 
+Status HranaClient::Rest(Duration duration, const Call& call) {
+  return http_.Rest(duration, {call.timeout, call.interrupted, call.cancelled});
+}
+
 }  // namespace turso

@@ -28,6 +28,8 @@ class HranaClient {
   // it as it was; else it is lost. `sent`: see (HC1).
   Result<std::vector<HranaResult>> Ask(const HranaRequest& request, HranaStream* stream, bool* sent,
                                        const Call& call);
+  // As HttpClient::Rest, once something was asked.
+  Status Rest(Duration duration, const Call& call);
   void Cancel() { http_.Cancel(); }
 
  private:

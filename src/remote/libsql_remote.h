@@ -100,7 +100,8 @@ class LibsqlRemote : public Remote {
 
   // libsql_writing.cc
   Result<bool> Knows(const std::array<uint8_t, 16>& replica, const Call& call);
-  Result<Slot> BeginSlot(const Call& call);
+  Result<Slot> BeginSlot(Duration patience, const Call& call);
+  Result<Slot> BeginSlotOnce(const Call& call);
   Result<std::optional<Slot>> GoOn(const Call& call);
   Status MakeTable(HranaStream* stream, const Call& call);
   void Abandon(HranaStream* stream, const Call& call);

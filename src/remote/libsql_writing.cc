@@ -171,9 +171,25 @@ Status LibsqlRemote::MakeTable(HranaStream* stream, const Call& call) {
   return OkStatus();
 }
 
+// The server lets who wants its slot wait in a queue; but whoever is next must be back within 15 ms
+// of each commit in front, and after a few failures it is told that the server is busy. So we come
+// again, as long as the patience lasts.
+Result<Slot> LibsqlRemote::BeginSlot(Duration patience, const Call& call) {
+  const Instant deadline = Instant::Now() + patience;
+  Duration pause = milliseconds(5);
+  for (;;) {
+    Result<Slot> slot = BeginSlotOnce(call);
+    const Instant now = Instant::Now();
+    if (slot.status().code() != Code::kBusy || now >= deadline) return slot;
+    const Duration jitter(now.nanoseconds % pause.count());
+    TURSO_RETURN_IF_ERROR(hrana_.Rest(std::min<Duration>(pause + jitter, deadline - now), call));
+    pause = std::min<Duration>(pause * 2, milliseconds(100));
+  }
+}
+
 // A stream that has the server's slot. Its statements are never checked for foreign keys, nor do
 // these act: that happened here already.
-Result<Slot> LibsqlRemote::BeginSlot(const Call& call) {
+Result<Slot> LibsqlRemote::BeginSlotOnce(const Call& call) {
   Slot slot;
   bool sent = false;
   HranaRequest request;
@@ -235,7 +251,7 @@ Result<LeaseAnswer> LibsqlRemote::AcquireLease(const LeaseRequest& request, Page
                                                const Call& call) {
   Result<std::optional<Slot>> rested = GoOn(call);
   if (!rested.ok()) return rested.status();
-  Result<Slot> slot = rested->has_value() ? **std::move(rested) : BeginSlot(call);
+  Result<Slot> slot = rested->has_value() ? **std::move(rested) : BeginSlot(request.hold, call);
   if (!slot.ok()) return slot.status();
   LeaseAnswer lease;
   lease.lifetime = kSlotLifetime;
@@ -315,7 +331,7 @@ Result<Slot> LibsqlRemote::SlotAt(const LogPlace& base, const Transaction& trans
     held->session = session();
     return *std::move(held);
   }
-  Result<Slot> slot = held ? *std::move(held) : BeginSlot(call);
+  Result<Slot> slot = held ? *std::move(held) : BeginSlot(call.timeout, call);
   if (!slot.ok()) return slot;
   NoNews nobody;
   Result<Revision> now = Pull(transaction.origin, Duration{}, &nobody, call);
@@ -418,7 +434,7 @@ Result<CommitAnswer> LibsqlRemote::Commit(const Transaction& transaction, const 
 }
 
 Result<SettleAnswer> LibsqlRemote::Settle(const CommitId& id, const Call& call) {
-  Result<Slot> slot = BeginSlot(call);
+  Result<Slot> slot = BeginSlotOnce(call);
   if (!slot.ok()) return slot.status();
   HranaStream* stream = &slot->stream;
   if (!slot->has_table) {

@@ -40,6 +40,7 @@
 #include "src/replica/identity.h"
 #include "src/replica/replica.h"
 #include "src/replica/sidecar.h"
+#include "src/replica/writer_turn.h"
 
 namespace turso {
 
@@ -125,6 +126,10 @@ class ReplicaImpl : public Replica {
   Status BeforeRead(const Interrupted& interrupted) override;
   void AbandonAfterFork() override;
 
+  bool TakeTurn(uint32_t writer) override {
+    return WriterTurn(&sidecar_->shared().turn).Take(writer);
+  }
+  void EndTurn(uint32_t writer) override { WriterTurn(&sidecar_->shared().turn).End(writer); }
   Status Enter(WalFiles* files, HasRead has_read, const Interrupted& interrupted) override;
   Status Commit(WalFiles* files, const PageSet& pages, const FramePlan& frames,
                 const Interrupted& interrupted) override;

@@ -237,7 +237,7 @@ Status Sidecar::Reset(uint64_t boot) {
   shared_->lease_until = 0;
   shared_->lease_idle_since = 0;
   shared_->lease_pid = 0;
-  shared_->lease_wanted = 0;
+  shared_->turn = 0;
   shared_->unsettled = 0;
   shared_->synced_sequence = record->sequence;
   shared_->boot_sequence = record->sequence;

@@ -130,9 +130,9 @@ struct SharedState {
   std::atomic<uint64_t> lease_fence;  // 0: none.
   std::atomic<int64_t> lease_until;
   std::atomic<int64_t> lease_idle_since;  // 0 while a transaction runs under it.
-  std::atomic<uint32_t> lease_pid;     // Of the process whose turn it is to renew or give it back.
-  std::atomic<uint32_t> lease_wanted;  // The primary said that somebody waits.
-  std::atomic<uint64_t> unsettled;     // Number of the commit that was given up as unknown.
+  std::atomic<uint32_t> lease_pid;  // Of the process whose turn it is to renew or give it back.
+  std::atomic<uint32_t> turn;       // src/replica/writer_turn.h
+  std::atomic<uint64_t> unsettled;  // Number of the commit that was given up as unknown.
   std::atomic<uint64_t>
       synced_sequence;  // Of the last record that is surely on the disk; the sidecar's own.
   std::atomic<uint64_t> boot_sequence;  // Of the last record of an earlier boot.

@@ -4,6 +4,8 @@
 // The VFS calls it at the points of a write transaction, always from the thread that runs the
 // statement:
 //
+//   TakeTurn --> WRITE locked --> EndTurn
+//
 //   WRITE locked --> Enter --> frames --> Commit --> commit header --> Leave --> WRITE unlocked
 //                      |                     |                           ^
 //                      +-- refused: unlock   +-- refused: rolled back ---+
@@ -16,6 +18,7 @@
 #ifndef TURSO_SRC_WAL_WRITE_GATE_H_
 #define TURSO_SRC_WAL_WRITE_GATE_H_
 
+#include <cstdint>
 #include <functional>
 
 #include "src/base/page_set.h"
@@ -37,6 +40,10 @@ class WriteGate {
  public:
   virtual ~WriteGate() = default;
 
+  // Before WRITE is asked for: whether nobody else is to be let in first. Holds for some
+  // milliseconds from each time that it is asked, until EndTurn. `writer` stands for a connection.
+  virtual bool TakeTurn(uint32_t) { return true; }
+  virtual void EndTurn(uint32_t) {}
   // The WRITE lock is held through `files`. May apply newer pages: SQLite notices by itself. kBusy,
   // kConflict, kDenied, kReadOnly, kUnavailable, kInterrupted: the lock is given back and SQLite
   // told.

@@ -721,6 +721,28 @@ class WritesToTheFake(WritesToLibsql, BehaviourTest):
         db.close()
         self.converges(server, app)
 
+    def test_a_server_where_others_write_is_asked_again_where_sqlite_would_not(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)")
+        app = self.app(server, sync_interval="off")
+        db = self.open(app)
+        db.execute("INSERT INTO t VALUES(0)")
+        wait_until(lambda: server.streams() == 0, what="the slot of the first commit to end")
+        # SQLite calls no busy handler for a transaction that has read...
+        for _ in range(3):
+            server.fault("begin-busy")
+        db.execute("BEGIN")
+        db.execute("SELECT * FROM t").fetchall()
+        db.execute("INSERT INTO t VALUES(1)")
+        # ...nor at a commit. The slot is given up where an application thinks for long.
+        wait_until(lambda: server.streams() == 0, what="the slot to be given up")
+        for _ in range(3):
+            server.fault("begin-busy")
+        db.execute("COMMIT")
+        self.assertEqual(server.sql("SELECT a FROM t"), [(0,), (1,)])
+        db.close()
+        self.converges(server, app)
+
     def test_a_server_that_says_when_to_come_again_is_asked_then(self):
         server = self.server()
         server.sql("CREATE TABLE t(a)")

@@ -17,6 +17,7 @@ It prints "listening on http://127.0.0.1:PORT". What sqld does by itself now and
     POST /fake/fault       {"what": "lost-request" or "lost-answer"}: of the next write; "too-large": it is refused;
                            "last-words": the server ends after it, without an answer; "429", "503": come again,
                            in a second. "begin-503", "log-503": so of what opens a stream, or asks for the log
+                           "begin-busy": BEGIN IMMEDIATE finds others writing, as at sqld after a tenth of a second
                            "others-behind": somebody inserts a row into t between its COMMIT and its answer
     POST /fake/no-stream   it sends no frames by itself, as a proxy may have it that ends long answers
     POST /fake/calm        a fault that nobody met is forgotten
@@ -557,6 +558,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 arguments.append(from_protobuf(fields(value)[0]))
         if stream.stolen:
             return b"", field(1, "Transaction timed out") + field(2, "TRANSACTION_TIMEOUT")
+        if sql == "BEGIN IMMEDIATE" and self.take_fault("begin-busy"):
+            return b"", field(1, "SQLite error: database is locked") + field(2, "SQLITE_BUSY")
         try:
             cursor = self.in_turn(lambda: stream.db.execute(sql, arguments))
             rows = b"".join(
