@@ -117,6 +117,51 @@ TEST(Statements, FindEachRowByItsKey) {
   }
 }
 
+// Another SQLite, or a column that incremental blob I/O left stale: SQLite computes it only when it
+// writes the row.
+TEST(Statements, FailWhereThePrimaryComputesAnotherValueOfAGeneratedColumn) {
+  for (const std::string table :
+       {"t(k INTEGER PRIMARY KEY, a, s AS (hex(a)) STORED, v AS (hex(a)))",
+        "t(s TEXT COLLATE NOCASE AS (lower(substr(hex(a),1,2))) STORED, k, a)",
+        "t(k, a, s AS (CASE hex(a) WHEN '00000000' THEN 1.0 ELSE 1 END) STORED)",
+        "t(k, a, s TEXT AS (CASE hex(a) WHEN '00000000' THEN '5' END) STORED)"}) {
+    Mirror mirror("CREATE TABLE " + table + "; INSERT INTO t(k,a) VALUES(1,zeroblob(4)),(2,'x')");
+    ExpectCarried(&mirror, "UPDATE t SET a=zeroblob(4) WHERE k=2");
+    ExpectCarried(&mirror, "INSERT INTO t(k,a) VALUES(3,x'41424344'),(4,1.5),(5,NULL),(6,'text')");
+    ExpectCarried(&mirror, "UPDATE t SET k=k+10 WHERE k>2; DELETE FROM t WHERE k=14");
+    sqlite3_blob* blob = nullptr;
+    ASSERT_EQ(sqlite3_blob_open(mirror.source()->handle(), "main", "t", "a", 1, 1, &blob),
+              SQLITE_OK);
+    ASSERT_EQ(sqlite3_blob_write(blob, "\xab", 1, 0), SQLITE_OK);
+    ASSERT_EQ(sqlite3_blob_close(blob), SQLITE_OK);
+    const Status status = mirror.Carry();
+    EXPECT_THAT(status.text(), HasSubstr("integer overflow")) << table;
+    EXPECT_THAT(mirror.statements().body, Contains(::testing::Truly(IsGuardOfComputed)));
+    EXPECT_EQ(mirror.copy()->Text("SELECT hex(a) FROM t WHERE k=1"), "00000000");
+  }
+}
+
+// What SQLite makes of the rows themselves when they are written is a text.
+TEST(Statements, RefuseTheNumberThatDefaultTrueShowsInAColumnOfText) {
+  Mirror mirror(
+      "CREATE TABLE t(k INTEGER PRIMARY KEY, a); INSERT INTO t VALUES(1,zeroblob(9)),(2,2)");
+  ExpectCarried(&mirror, "ALTER TABLE t ADD COLUMN b TEXT DEFAULT TRUE");
+  EXPECT_EQ(mirror.copy()->Text("SELECT typeof(b) FROM t WHERE k=1"), "integer");
+  ExpectCarried(&mirror, "UPDATE t SET a=3 WHERE k=2; INSERT INTO t(k) VALUES(3)");
+  EXPECT_EQ(mirror.copy()->Text("SELECT group_concat(typeof(b)) FROM t"), "integer,text,text");
+  sqlite3_blob* blob = nullptr;
+  ASSERT_EQ(sqlite3_blob_open(mirror.source()->handle(), "main", "t", "a", 1, 1, &blob), SQLITE_OK);
+  ASSERT_EQ(sqlite3_blob_write(blob, "x", 1, 0), SQLITE_OK);
+  ASSERT_EQ(sqlite3_blob_close(blob), SQLITE_OK);
+  const Status status = mirror.Carry();
+  EXPECT_EQ(status.code(), Code::kReadOnly);
+  EXPECT_THAT(status.text(), HasSubstr("DEFAULT TRUE"));
+  mirror.CopyAgain();
+  ExpectCarried(&mirror, "UPDATE t SET b=b");
+  ExpectCarried(&mirror,
+                "CREATE TABLE n(b TEXT, a); INSERT INTO n SELECT b, a FROM t; DROP TABLE t");
+}
+
 TEST(Statements, NameRowsByTheCollationsOfTheirKeys) {
   Mirror mirror(
       "CREATE TABLE w(k TEXT COLLATE NOCASE, v, PRIMARY KEY(k COLLATE BINARY)) WITHOUT "

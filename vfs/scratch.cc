@@ -154,7 +154,9 @@ class Description {
       const int hidden = sqlite3_column_int(row, 6);
       if (hidden == 2) column.kind = Column::Kind::kVirtual;
       if (hidden == 3) column.kind = Column::Kind::kStored;
-      column.real = std::string(AffinityOf(column.type, strict_)) == "REAL";
+      const std::string affinity = AffinityOf(column.type, strict_);
+      column.real = affinity == "REAL";
+      column.text = affinity == "TEXT";
       table_.columns.push_back(std::move(column));
     }));
     for (Column& column : table_.columns) {

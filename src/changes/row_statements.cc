@@ -70,6 +70,7 @@ class RowWriter {
         changed_rows_(changed_rows),
         out_(out),
         deletes_(DeleteHead(), SingleKey() ? "," : kOr, SingleKey() ? ")" : "", &out->deletes),
+        computed_("NOT EXISTS (SELECT 1 FROM (VALUES ", ",", ComputedTail(), &out->computed),
         inserts_(
             "INSERT OR ABORT INTO " + QuoteName(table_.name) + "(" + InsertedColumns() + ") VALUES",
             ",", "", &out->inserts) {}
@@ -81,6 +82,7 @@ class RowWriter {
     if (changes_.origin.filled)
       out_->deletes.push_back({"DELETE FROM " + QuoteName(table_.name), {}});
     for (const RowChange& change : changes_.rows) {
+      if (change.after) Compare(*change.after);
       if (change.before && change.after && InPlace(change)) {
         Update(change);
         continue;
@@ -90,6 +92,7 @@ class RowWriter {
     }
     deletes_.Flush();
     inserts_.Flush();
+    computed_.Flush();
     return OkStatus();
   }
 
@@ -164,6 +167,47 @@ class RowWriter {
     inserts_.Add("(" + item + ")", std::move(arguments));
   }
 
+  // The rows of VALUES are keys and what the STORED columns have here, compared without the
+  // affinity and the collation of the column. No SQL tells the sign of a zero.
+  std::string ComputedTail() const {
+    std::string on, same;
+    size_t values = 0;
+    const auto value = [&] {
+      return std::string(kComputedValues) + ".column" + std::to_string(++values);
+    };
+    if (!table_.without_rowid) on = "t." + QuoteRowid(table_) + "=" + value();
+    for (size_t i = 0; i < table_.key.size(); ++i)
+      on += (i ? " AND t." : "t.") + KeyColumn(table_, i) + "=" + value();
+    for (const Column& column : table_.columns) {
+      if (column.kind != Column::Kind::kStored) continue;
+      const std::string is = "t." + QuoteName(column.name);
+      const std::string wanted = value();
+      same += same.empty() ? "" : " AND ";
+      same +=
+          "typeof(" + is + ")=typeof(" + wanted + ") AND (+" + is + ") COLLATE BINARY IS " + wanted;
+    }
+    return ") AS " + std::string(kComputedValues) + " LEFT JOIN " + QuoteName(table_.name) +
+           " AS t ON " + on + " WHERE NOT (" + same + "))";
+  }
+
+  void Compare(const Row& row) {
+    std::vector<Value> arguments;
+    std::string item;
+    const auto add = [&](const Value& value) {
+      item += item.empty() ? "(" : ",";
+      AppendValue(value, encoding_, &item, &arguments);
+    };
+    if (!table_.without_rowid) add(Value::Integer(row.rowid));
+    for (size_t i = 0; i < table_.key.size(); ++i) add(KeyValue(row, i));
+    bool any = false;
+    for (size_t i = 0; i < table_.columns.size(); ++i) {
+      if (table_.columns[i].kind != Column::Kind::kStored) continue;
+      add(row.values[i]);
+      any = true;
+    }
+    if (any) computed_.Add(item + ")", std::move(arguments));
+  }
+
   // (ST2)
   bool InPlace(const RowChange& change) const {
     if (changed_rows_ == ChangedRows::kReplace) return false;
@@ -200,6 +244,7 @@ class RowWriter {
   ChangedRows changed_rows_;
   RowStatements* out_;
   Batch deletes_;
+  Batch computed_;
   Batch inserts_;
 };
 

@@ -4,6 +4,7 @@
 #define TURSO_SRC_CHANGES_ROW_STATEMENTS_H_
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "src/changes/statements.h"
@@ -15,7 +16,12 @@ struct RowStatements {
   std::vector<Statement> deletes;  // In the names that the table has before.
   std::vector<Statement> updates;
   std::vector<Statement> inserts;
+  // Conditions, for guards behind all of that: generated columns have the values that they have
+  // here. (ST7)
+  std::vector<Statement> computed;
 };
+
+inline constexpr std::string_view kComputedValues = "_turso_computed";
 
 // How a row is changed that keeps its key, where both ways are open.
 enum class ChangedRows { kUpdate, kReplace };

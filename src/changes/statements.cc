@@ -47,6 +47,10 @@ class Writer {
       Move(&rows.statements.updates);
       Move(&rows.statements.inserts);
     }
+    for (RowStatements& rows : rows_) {
+      for (Statement& same : rows.statements.computed)
+        body_->push_back(Guard(same.sql, std::move(same.arguments)));
+    }
     AddList(changes_.plan.the_rest);
     for (const SchemaRow* trigger : quiet_) {
       body_->push_back(Plain(trigger->sql));
@@ -85,6 +89,11 @@ class Writer {
         return {Code::kReadOnly, "the table " + table.after.name +
                                      " has a text in UTF-16 of half a character, which no "
                                      "statement makes"};
+      if (change.after && HasNumberForText(table.after, *change.after))
+        return {Code::kReadOnly,
+                "a row of the table " + table.after.name +
+                    " shows a number in a column of TEXT, by its DEFAULT TRUE, and no statement "
+                    "keeps it so: give the column's old rows a value of their own first"};
       if (change.after && change.after->bytes > rules_.row_bytes_max)
         return {Code::kReadOnly, "a row of the table " + table.after.name + " has " +
                                      std::to_string(change.after->bytes) +
@@ -92,6 +101,16 @@ class Writer {
                                      std::to_string(rules_.row_bytes_max)};
     }
     return OkStatus();
+  }
+
+  static bool HasNumberForText(const Table& table, const Row& row) {
+    for (size_t i = 0; i < table.columns.size(); ++i) {
+      const Value::Type type = row.values[i].type;
+      if (table.columns[i].text && !table.columns[i].generated() &&
+          (type == Value::Type::kInteger || type == Value::Type::kReal))
+        return true;
+    }
+    return false;
   }
 
   bool HasWholeTexts(const Row& row) const {
@@ -287,6 +306,10 @@ Statement Guard(const std::string& condition, std::vector<Value> arguments) {
 }
 
 bool IsGuard(const Statement& statement) { return statement.sql.rfind(kGuard, 0) == 0; }
+
+bool IsGuardOfComputed(const Statement& statement) {
+  return IsGuard(statement) && statement.sql.find(kComputedValues) != std::string::npos;
+}
 
 Result<Statements> WriteStatements(const Changes& changes, const PrimaryRules& rules,
                                    const std::optional<CookieDemand>& cookie) {

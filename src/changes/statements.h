@@ -19,10 +19,11 @@
 //         it makes its tables; another application_id, auto_vacuum or default_cache_size; a row or
 //         a statement over a limit; a table whose columns hide every name of the rowid; UTF-16 of
 //         half a character; a table or an index made with functions, collations or modules that
-//         only the application has.
-// Two oddities of SQLite's are not seen: a STORED column that incremental blob I/O left stale is
-// computed at the primary; and of DEFAULT TRUE in a column of affinity TEXT, an old row shows the
-// number 1 until the row is written, which may be earlier there.
+//         only the application has; a number in a column of affinity TEXT, which a row shows that
+//         is older than the column and its DEFAULT TRUE, and which no statement writes.
+//   (ST7) Generated columns that are kept are computed at the primary, and a guard compares them:
+//         incremental blob I/O leaves a STORED column stale, and another SQLite may compute another
+//         value.
 //
 // All statements must be run in order, each only if the one before it succeeded; when one fails,
 // roll back. Pure. Any thread.
@@ -72,6 +73,8 @@ struct CookieDemand {
 // (ST5)
 Statement Guard(const std::string& condition, std::vector<Value> arguments);
 bool IsGuard(const Statement& statement);
+// One that compares generated columns. (ST7)
+bool IsGuardOfComputed(const Statement& statement);
 
 // kReadOnly, with a sentence for the user, for what cannot be sent. No statements if nothing
 // changed, unless the cookie alone must be raised.

@@ -22,6 +22,7 @@ struct Column {
   std::string name;
   Kind kind = Kind::kOrdinary;
   bool real = false;    // Of REAL affinity: an integer in the record stands for a REAL.
+  bool text = false;    // Of TEXT affinity.
   bool unique = false;  // Whether two rows could conflict by it: it is in a key or a unique index.
   bool not_null = false;
   std::string type;          // As declared.

@@ -143,6 +143,13 @@ Status LibsqlRemote::FailedAt(const Statement& statement, const HranaError& erro
     return Status(Code::kInvalid,
                   address_.base + ": it knows a later commit of this replica, or of a copy of it");
   }
+  if (IsGuardOfComputed(statement)) {
+    return Status(Code::kReadOnly,
+                  address_.base +
+                      ": it computes another value of a generated column than is here, where blob "
+                      "I/O may have left one stale or SQLite is another version; it was not "
+                      "committed");
+  }
   return Status(Code::kReadOnly,
                 address_.base +
                     ": its SQLite makes another schema of this transaction than the one "

@@ -286,6 +286,25 @@ class WritesToLibsql:
         db.close()
         self.converges(server, app)
 
+    def test_a_generated_column_that_the_server_computes_otherwise_is_refused(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(k INTEGER PRIMARY KEY, a, s AS (hex(a)) STORED)")
+        app = self.app(server)
+        db = self.open(app)
+        db.execute("INSERT INTO t(k, a) VALUES(1, x'00'), (2, 'text')")
+        db.execute("UPDATE t SET a = 5 WHERE k = 2")
+        # SQLite leaves `s` as it is, and computes it when the row is written next.
+        db.execute("BEGIN")
+        with db.blobopen("t", "a", 1) as blob:
+            blob.write(b"x")
+        self.assert_code(self.fails(db.execute, "COMMIT"), sqlite3.SQLITE_READONLY)
+        self.assert_explained([last_error(db)], "generated column")
+        self.assertEqual(server.sql("SELECT k, s FROM t"), [(1, "00"), (2, "35")])
+        db.execute("UPDATE t SET a = x'78' WHERE k = 1")
+        self.assertEqual(server.sql("SELECT s FROM t WHERE k = 1"), [("78",)])
+        db.close()
+        self.converges(server, app)
+
     def test_nothing_is_committed_over_what_a_server_wrote_after_it_was_set_back(self):
         server = self.server()
         server.sql("CREATE TABLE t(a)", "INSERT INTO t VALUES('before')")
