@@ -441,4 +441,21 @@ Result<std::unique_ptr<Scratch>> MemoryScratchMaker::Make(const std::vector<Sche
   return std::unique_ptr<Scratch>(std::move(scratch));
 }
 
+Result<Table> MemoryScratchMaker::Describe(const std::vector<SchemaRow>& rows,
+                                           TextEncoding encoding, const std::string& table) {
+  constexpr size_t kAnswersMax = 32;
+  {
+    std::lock_guard lock(mutex_);
+    for (const Answer& answer : answers_)
+      if (answer.name == table && answer.encoding == encoding && answer.rows == rows)
+        return answer.table;
+  }
+  Result<Table> described = ScratchMaker::Describe(rows, encoding, table);
+  if (!described.ok()) return described;
+  std::lock_guard lock(mutex_);
+  if (answers_.size() >= kAnswersMax) answers_.pop_front();
+  answers_.push_back({rows, encoding, table, *described});
+  return described;
+}
+
 }  // namespace turso

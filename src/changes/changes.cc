@@ -124,9 +124,7 @@ class Finder {
     std::vector<SchemaRow> rows;
     for (const SchemaRow& row : side->schema)
       if (row.root.value != 0 && row.table == name) rows.push_back(row);
-    Result<std::unique_ptr<Scratch>> scratch = maker_->Make(rows, changes_.encoding);
-    if (!scratch.ok()) return scratch.status();
-    Result<Table> described = (*scratch)->Describe(name);
+    Result<Table> described = maker_->Describe(rows, changes_.encoding, name);
     if (!described.ok()) return described.status();
     table = std::make_unique<Table>(std::move(*described));
     // Old files keep even descending keys in ascending order.

@@ -33,6 +33,12 @@ class ScratchMaker {
   // cannot have that schema. Foreign keys are not enforced in it.
   virtual Result<std::unique_ptr<Scratch>> Make(const std::vector<SchemaRow>& rows,
                                                 TextEncoding encoding) = 0;
+  // Make(rows, encoding), then Describe(table).
+  virtual Result<Table> Describe(const std::vector<SchemaRow>& rows, TextEncoding encoding,
+                                 const std::string& table) {
+    Result<std::unique_ptr<Scratch>> scratch = Make(rows, encoding);
+    return scratch.ok() ? (*scratch)->Describe(table) : scratch.status();
+  }
 };
 
 }  // namespace turso
