@@ -101,7 +101,7 @@ class Overlapping : public FrameSink {
     return fits_ ? OkStatus() : Status(Code::kConflict, "another frame");
   }
   bool seen() const { return seen_; }
-  bool fits() const { return fits_; }
+  bool differs() const { return seen_ && !fits_; }
 
  private:
   const LogPlace place_;
@@ -220,22 +220,27 @@ Status LibsqlRemote::Conflict() const {
                                      "it went back");
 }
 
+// From the feed's place on; with the proof, that the log goes through there. kConflict if not.
+Result<LogClient::Outcome> LibsqlRemote::ReadBatch(LogFeed* feed, Proof proof, const Call& call) {
+  feed->Begin(LogFeed::Kind::kBatch);
+  const LogPlace from = feed->place();
+  if (proof == Proof::kNo) return log_.Batch(from.next, feed, call);
+  Overlapping overlapping(from, feed);
+  Result<LogClient::Outcome> outcome = log_.Batch(from.next - 1, &overlapping, call);
+  const bool lacks_frame =
+      outcome.ok() && *outcome == LogClient::Outcome::kFrames && !overlapping.seen();
+  if (lacks_frame || overlapping.differs()) return Conflict();
+  return outcome;
+}
+
 // Brings `feed` as far as the log goes now.
 Status LibsqlRemote::ReadOn(LogFeed* feed, const Call& call) {
   constexpr int kGreetingsMax = 3;
   int greetings = 0;
   bool skips_proof = false;
   for (;;) {
-    feed->Begin(LogFeed::Kind::kBatch);
-    const LogPlace before = feed->place();
-    const bool proves = !skips_proof && !IsProven(before);
-    Overlapping overlapping(before, feed);
-    Result<LogClient::Outcome> outcome = proves ? log_.Batch(before.next - 1, &overlapping, call)
-                                                : log_.Batch(before.next, feed, call);
-    if (proves && (overlapping.seen() ? !overlapping.fits()
-                                      : outcome.ok() && *outcome == LogClient::Outcome::kFrames)) {
-      return Conflict();
-    }
+    const bool proves = !skips_proof && !IsProven(feed->place());
+    Result<LogClient::Outcome> outcome = ReadBatch(feed, proves ? Proof::kYes : Proof::kNo, call);
     if (outcome.ok() && *outcome == LogClient::Outcome::kNeedSnapshot) {
       if (proves) {
         // That frame has left the log, where only the newest of each page is kept.
