@@ -423,6 +423,11 @@ TEST(Statements, CarryVirtualTablesByTheirShadowTables) {
   copy->Run("INSERT INTO g(g) VALUES('integrity-check')");
   EXPECT_EQ(copy->Text("SELECT rtreecheck('r')"), "ok");
   mirror.CopyAgain();
+  ExpectCarried(
+      &mirror,
+      "CREATE VIRTUAL TABLE n USING fts5(a); INSERT INTO n VALUES('x'); ALTER TABLE n "
+      "RENAME TO renamed; CREATE VIRTUAL TABLE as_made USING fts5(b); CREATE VIRTUAL "
+      "TABLE m USING rtree(a, b, c); ALTER TABLE m RENAME TO n; INSERT INTO n VALUES(1,2,3)");
   ExpectCarried(&mirror, "DROP TABLE g; DROP TABLE r; CREATE VIRTUAL TABLE g USING fts5(other)");
   ExpectCarried(&mirror,
                 "CREATE VIRTUAL TABLE new_g USING fts5(a); INSERT INTO new_g VALUES('x'); "

@@ -10,12 +10,7 @@ namespace turso {
 
 namespace {
 
-enum class Mode {
-  kAlter,
-  kRebuild,
-  // Virtual tables are made under another name and renamed, which shows in their shadow tables.
-  kRebuildAndRename,
-};
+enum class Mode { kAlter, kRebuild };
 
 const SchemaRow* Find(const std::vector<SchemaRow>& rows, const std::string& type,
                       const std::string& name) {
@@ -54,7 +49,7 @@ class Attempt {
     TURSO_RETURN_IF_ERROR(DropLostIndexes());
     if (mode == Mode::kAlter) TURSO_RETURN_IF_ERROR(AlterTables());
     TURSO_RETURN_IF_ERROR(DropTables());
-    TURSO_RETURN_IF_ERROR(CreateTables(mode));
+    TURSO_RETURN_IF_ERROR(CreateTables());
     TURSO_RETURN_IF_ERROR(DropWhatCameToo());
     TURSO_RETURN_IF_ERROR(DropWhereDifferent("index"));
     for (const char* type : {"index", "view", "trigger"})
@@ -173,7 +168,7 @@ class Attempt {
     return OkStatus();
   }
 
-  Status CreateTables(Mode mode) {
+  Status CreateTables() {
     for (const bool virtual_tables : {true, false})
       for (const SchemaRow& row : after_) {
         if (row.type != "table" || IsVirtual(row) != virtual_tables) continue;
@@ -184,7 +179,7 @@ class Attempt {
           origins_.try_emplace(row.name, TableOrigin{row.name, std::nullopt, true, {}});
           continue;
         }
-        TURSO_RETURN_IF_ERROR(Create(row, mode));
+        TURSO_RETURN_IF_ERROR(Create(row));
         origins_[row.name] = TableOrigin{row.name, std::nullopt, false, {}};
       }
     return OkStatus();
@@ -200,7 +195,7 @@ class Attempt {
     return OkStatus();
   }
 
-  Status Create(const SchemaRow& row, Mode mode) {
+  Status Create(const SchemaRow& row) {
     if (row.name == "sqlite_sequence") {
       TURSO_RETURN_IF_ERROR(
           Run("CREATE TABLE _turso_scratch(x INTEGER PRIMARY KEY AUTOINCREMENT)", &plan_.tables));
@@ -211,8 +206,25 @@ class Attempt {
               "ANALYZE made the table " + row.name +
                   ", and the primary takes no statement that makes it: leave it out, or run "
                   "ANALYZE at the primary if that can"};
-    if (IsVirtual(row) && mode == Mode::kRebuildAndRename) return CreateAndRename(row);
-    return Run(row.sql, &plan_.tables);
+    TURSO_RETURN_IF_ERROR(Run(row.sql, &plan_.tables));
+    if (!IsVirtual(row)) return OkStatus();
+    Result<bool> as_wanted = HasTablesAsWanted();
+    if (!as_wanted.ok()) return as_wanted.status();
+    if (*as_wanted) return OkStatus();
+    // It was made under another name and renamed, which shows in its shadow tables.
+    TURSO_RETURN_IF_ERROR(scratch_->Run(DropStatement(row)));
+    plan_.tables.pop_back();
+    return CreateAndRename(row);
+  }
+
+  // Of those that are there.
+  Result<bool> HasTablesAsWanted() {
+    Result<std::vector<SchemaRow>> now = Now();
+    if (!now.ok()) return now.status();
+    return std::all_of(now->begin(), now->end(), [&](const SchemaRow& row) {
+      const SchemaRow* wanted = Find(after_, "table", row.name);
+      return row.type != "table" || !wanted || wanted->sql == row.sql;
+    });
   }
 
   Status CreateAndRename(const SchemaRow& row) {
@@ -292,7 +304,7 @@ Result<SchemaPlan> PlanSchema(const std::vector<SchemaRow>& before,
   Result<std::unique_ptr<Scratch>> described_after = maker->Make(TablesAndIndexes(after), encoding);
   if (!described_after.ok()) return described_after.status();
   Status why;
-  for (Mode mode : {Mode::kAlter, Mode::kRebuild, Mode::kRebuildAndRename}) {
+  for (Mode mode : {Mode::kAlter, Mode::kRebuild}) {
     Result<std::unique_ptr<Scratch>> scratch = maker->Make(before, encoding);
     if (!scratch.ok()) return scratch.status();
     Result<SchemaPlan> plan =
