@@ -27,7 +27,7 @@ class CommitRestartsLog(Scenario):
 
 
 class CommitUponCommit(Scenario):
-    """The pages of the first are taken back before the second, and the server's put there."""
+    """The second stands on pages that are not the server's."""
 
     name = "commit upon a commit"
 
@@ -37,6 +37,22 @@ class CommitUponCommit(Scenario):
     def act(self, run):
         run.commit("small")
         run.commit("small")
+
+
+class PagesOfSeveralCommits(Scenario):
+    """The server's take the place of ours, whose schema has other root pages."""
+
+    name = "pages of several commits"
+
+    def prepare(self, run):
+        run.connect()
+        run.commit("schema")
+        run.commit("pages")
+        run.commit("small")
+        assert run.db.execute("PRAGMA wal_checkpoint").fetchone()[0] == 1, "they have come"
+
+    def act(self, run):
+        sync_if_possible(run.db)
 
 
 class CommitWithoutAnswer(Scenario):
@@ -58,6 +74,7 @@ BESIDE_FAKE = [
     crash_scenarios.Commit("schema"),
     crash_scenarios.CommitAfterOthers(),
     CommitUponCommit(),
+    PagesOfSeveralCommits(),
     CommitRestartsLog(),
     CommitWithoutAnswer(),
 ]
