@@ -121,7 +121,7 @@ void ReplicaImpl::AfterCheckpoint() {
 
 // ---- Which content it is
 
-Status ReplicaImpl::Verify(WalFiles* files, const WalIndexHeader& found, const Doubt& doubt,
+Status ReplicaImpl::Verify(WalFiles* files, const WalIndexHeader& found, Doubt doubt,
                            SidecarRecord* record, Remote* remote, const Call& call) {
   HeldLock checkpoint(files, WalLock::kCheckpoint, 1);
   Result<bool> locked = checkpoint.Try();
@@ -140,13 +140,14 @@ Status ReplicaImpl::Verify(WalFiles* files, const WalIndexHeader& found, const D
   const bool is_recorded =
       !record->current.empty() && !record->provisional() && *digest == record->content_digest;
   const bool is_announced = exact && !doubt.announced.empty() && *digest == doubt.announced_digest;
+  doubt.is_ours = !record->current.empty() && *digest == record->content_digest;
   record->content_digest = *digest;
   if (is_announced && !is_recorded) record->current = doubt.announced;
   if (is_recorded || is_announced) {
     Log(LogLevel::kInfo, path_ + ": another program had it open, and changed nothing");
     TURSO_RETURN_IF_ERROR(Rebind(files, found, record));
   } else {
-    TURSO_RETURN_IF_ERROR(Repair(files, found, doubt.power_lost, record, remote, call));
+    TURSO_RETURN_IF_ERROR(Repair(files, found, doubt, record, remote, call));
   }
   const Footprint before = StoredFootprint();
   if (before.file != 0 && !before.SameFile(*print)) {
@@ -315,7 +316,7 @@ Result<Comparison> CompareAll(PageReader* ours, uint32_t our_size, Remote* remot
 
 }  // namespace
 
-Status ReplicaImpl::Repair(WalFiles* files, const WalIndexHeader& found, bool power_lost,
+Status ReplicaImpl::Repair(WalFiles* files, const WalIndexHeader& found, const Doubt& doubt,
                            SidecarRecord* record, Remote* remote, const Call& call) {
   Result<WalIndexHeader> header = WholeHeader(files, found, record->page_size);
   if (!header.ok()) return header.status();
@@ -339,7 +340,7 @@ Status ReplicaImpl::Repair(WalFiles* files, const WalIndexHeader& found, bool po
     related = pulled.ok();
     if (!related && pulled.status().code() != Code::kConflict) return pulled.status().While(doing);
   }
-  Result<bool> somebody_wrote = SomebodyWrote(files, found, power_lost, *record);
+  Result<bool> somebody_wrote = SomebodyWrote(files, found, doubt.power_lost, *record);
   if (!somebody_wrote.ok()) return somebody_wrote.status();
   BasePages ours(files, *header);
   Result<Comparison> theirs =
@@ -350,7 +351,8 @@ Status ReplicaImpl::Repair(WalFiles* files, const WalIndexHeader& found, bool po
   for (PageNo page : theirs->different) {
     if (*somebody_wrote || !related || expected.pages().Find(page) == nullptr) unexpected = true;
   }
-  if (unexpected && !is_aside)
+  const bool is_known = is_aside || (doubt.is_ours && related);
+  if (unexpected && !is_known)
     TURSO_RETURN_IF_ERROR(SetAside(files, *header, record->content_digest));
   // Should the log be restarted on the way, nothing vouches for what the file holds until the pages
   // are there.

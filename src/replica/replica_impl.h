@@ -158,6 +158,7 @@ class ReplicaImpl : public Replica {
     Revision announced;  // The intent's, if it happened.
     uint64_t announced_digest = 0;
     bool power_lost = false;  // The machine may have lost what was written last.
+    bool is_ours = false;     // The content is what we left, though not the primary's pages.
   };
 
   // standing.cc. All with WRITE held.
@@ -199,10 +200,10 @@ class ReplicaImpl : public Replica {
   Footprint StoredFootprint() const;
   void StoreFootprint(const Footprint& print);  // CHECKPOINT held.
   // The content tells the revision, or it is repaired.
-  Status Verify(WalFiles* files, const WalIndexHeader& header, const Doubt& doubt,
-                SidecarRecord* record, Remote* remote, const Call& call);
+  Status Verify(WalFiles* files, const WalIndexHeader& header, Doubt doubt, SidecarRecord* record,
+                Remote* remote, const Call& call);
   Status Rebind(WalFiles* files, const WalIndexHeader& header, SidecarRecord* record);
-  Status Repair(WalFiles* files, const WalIndexHeader& header, bool power_lost,
+  Status Repair(WalFiles* files, const WalIndexHeader& header, const Doubt& doubt,
                 SidecarRecord* record, Remote* remote, const Call& call);
   Result<bool> SomebodyWrote(WalFiles* files, const WalIndexHeader& header, bool power_lost,
                              const SidecarRecord& record);

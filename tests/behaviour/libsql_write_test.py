@@ -621,6 +621,28 @@ class WritesToLibsql:
         db.close()
         self.converges(server, app)
 
+    def test_who_only_looked_before_the_servers_pages_were_here_is_told_from_who_wrote(self):
+        for n, (sql, asides) in enumerate((("SELECT * FROM t", 0), ("INSERT INTO t VALUES(7)", 1))):
+            with self.subTest(sql=sql):
+                server = self.server(f"server{n}")
+                server.sql("CREATE TABLE t(a)")
+                app = self.app(server, f"app{n}", sync_interval="off")
+                db = self.open(app)
+                db.execute("CREATE TABLE u(b)")
+                db.execute("INSERT INTO t VALUES(zeroblob(20000))")
+                db.close()
+                # Its last close brings the log into the file.
+                stranger = sqlite3.connect(app.path, isolation_level=None)
+                stranger.execute(sql).fetchall()
+                stranger.close()
+                self.assertFalse(os.path.exists(app.path + "-wal"))
+                db = self.open(app)
+                wait_until(lambda db=db: self.accepted(db, "INSERT INTO u VALUES(1)"))
+                self.assertEqual(db.execute("SELECT length(a) FROM t").fetchall(), [(20000,)])
+                self.assertEqual(len(glob.glob(app.path + ".aside*")), asides)
+                db.close()
+                self.converges(server, app)
+
     def test_a_process_that_dies_after_its_commit_leaves_it_to_the_next(self):
         server = self.server()
         server.sql("CREATE TABLE t(a INTEGER PRIMARY KEY, b)")
