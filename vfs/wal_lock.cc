@@ -85,6 +85,8 @@ int LockWrite(Session* session, HasRead has_read) {
     const bool busy = (code & 0xff) == SQLITE_BUSY;
     if (!busy || has_read == HasRead::kNo || i == kTries) {
       session->busy_tries = busy ? session->busy_tries + 1 : 0;
+      // Nobody knows whether this one comes again.
+      (**session->database).gate->EndTurn(session->writer);
       return code;
     }
     LowerVfs()->xSleep(LowerVfs(), 1000);
@@ -136,7 +138,6 @@ int BeginWrite(Session* session) {
   const HasRead has_read = Reading(session);
   int code = LockWrite(session, has_read);
   if (code != SQLITE_OK) return code;
-  database.gate->EndTurn(session->writer);
   Status entered = Asked(
       [&] { return database.gate->Enter(&*session->files, has_read, InterruptedBy(session)); });
   if (!entered.ok()) {

@@ -4,6 +4,7 @@ import os
 import sqlite3
 
 from harness import (
+    BUSY,
     BehaviourTest,
     Replica,
     error_code,
@@ -249,6 +250,19 @@ class SeveralProcesses(BehaviourTest):
             [(400,)], self.keep(primary.open_file()).execute("SELECT count(*) FROM t").fetchall()
         )
 
+
+    def test_who_does_not_wait_keeps_nobody_from_writing(self):
+        app = self.replica(self.primary(), "app")
+        one, two = (self.keep(app.connect(timeout=0)) for _ in range(2))
+        one.execute("CREATE TABLE t(a)")
+        two.execute("SELECT * FROM t").fetchall()
+        for number in range(20):
+            one.execute("BEGIN IMMEDIATE")
+            one.execute("INSERT INTO t VALUES(?)", (number,))
+            self.assert_code(self.fails(two.execute, "INSERT INTO t VALUES('two')"), BUSY)
+            one.execute("COMMIT")
+            one.execute("INSERT INTO t VALUES('at once')")
+        self.assertEqual([(40,)], one.execute("SELECT count(*) FROM t").fetchall())
 
     def test_nobody_waits_while_another_process_writes_all_that_it_has(self):
         primary = self.primary()
