@@ -119,6 +119,13 @@ Status Unsent(const Status& why) {
   }
 }
 
+// Why the server was not asked to commit, whatever it made of what it was asked before.
+Status NotAsked(const Status& why) {
+  const Code code = why.code();
+  return code == Code::kCorrupt || code == Code::kInvalid ? Status(Code::kUnavailable, why.text())
+                                                          : why;
+}
+
 }  // namespace
 
 // What the server says of a statement.
@@ -384,7 +391,8 @@ Result<CommitAnswer> LibsqlRemote::Send(const std::vector<Statement>& body, cons
       const bool acted =
           last && sent && code != Code::kReadOnly && code != Code::kDenied && code != Code::kFull;
       Abandon(stream, call);
-      return acted ? Status(Code::kOutcomeUnknown, results.status().text()) : results.status();
+      return acted ? Status(Code::kOutcomeUnknown, results.status().text())
+                   : NotAsked(results.status());
     }
     const HranaResult& batch = results->front();
     if (batch.steps_done != end - begin) {
@@ -431,7 +439,7 @@ Result<CommitAnswer> LibsqlRemote::Commit(const Transaction& transaction, const 
     return CommitAnswer{same.ToRevision(), true};
   }
   Result<Slot> slot = SlotAt(*base, transaction, call);
-  if (!slot.ok()) return slot.status();
+  if (!slot.ok()) return NotAsked(slot.status());
   std::vector<Statement> all;
   if (!slot->has_table) all.push_back({kCreateTable, {}});
   AddRow(transaction.id, false, &all);

@@ -59,6 +59,8 @@ libsqlite3.sqlite3_initialize()
 
 import sqlite3  # noqa: E402  (see above)
 
+from proxy import Proxy  # noqa: E402
+
 CONTROL = os.environ.get("TURSO_TEST_CONTROL") == "plain"
 REMOTE = os.environ.get("TURSO_TEST_REMOTE", "turso-primary")
 BUILD_DIR = pathlib.Path(os.environ.get("TURSO_BUILD_DIR", "build")).resolve()
@@ -289,6 +291,9 @@ class Primary:
     def url(self, name="main"):
         return f"{self.base_url}/{name}"
 
+    def proxy(self):
+        return Proxy(self.port)
+
     def stop(self):
         """SIGTERM, which it must take for a clean end."""
         self._end(signal.SIGTERM, expected=0)
@@ -318,6 +323,13 @@ class Primary:
             raise AssertionError(
                 f"turso-primary ended with {code}, not {expected}:\n{self.log_text()}"
             )
+
+    def begin_anew(self):
+        """With other databases at the same URLs."""
+        self.stop()
+        shutil.rmtree(self.data)
+        self.data.mkdir()
+        self.start()
 
     def pause(self):
         self.process.send_signal(signal.SIGSTOP)
@@ -620,6 +632,12 @@ class BehaviourTest(unittest.TestCase):
         self._primaries.append(primary)
         return primary.start() if start else primary
 
+    def proxy_before(self, primary):
+        """Between it and the replicas that are given the proxy's url()."""
+        proxy = primary.proxy()
+        self.addCleanup(proxy.close)
+        return proxy
+
     def replica(self, primary, name, database="main", **options):
         """Its file is NAME.db, in a directory of its own."""
         directory = self.path(name)
@@ -652,6 +670,17 @@ class BehaviourTest(unittest.TestCase):
 
     def report(self, name):
         return Report(self.path(name))
+
+    def write_in_the_end(self, db, sql, parameters=()):
+        """At once; but a libSQL server may keep its slot for somebody who is gone, for longer than `timeout`."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                return db.execute(sql, parameters).fetchall()
+            except sqlite3.OperationalError as error:
+                kept = REMOTE != "turso-primary" and error_code(error) == sqlite3.SQLITE_IOERR
+                if not kept or time.monotonic() > deadline:
+                    raise
 
     def fails(self, call, *arguments, **keywords):
         """The sqlite3.Error (or another process's) that the call must end with."""

@@ -5,13 +5,38 @@ test marks with harness.only_of_primary.
 """
 
 import pathlib
+import shutil
 import signal
 import sqlite3
 
 import libsql_server
 from harness import process_state, wait_until
+from proxy import Proxy
 
 KINDS = {"fake_sqld": libsql_server.FakeServer, "sqld": libsql_server.RealServer}
+
+
+def name_call(exchange):
+    """What a turso-primary's call of the same purpose is called, as far as it has one."""
+    call = exchange.handler.path.rsplit("/", 1)[1]
+    if call != "pipeline":
+        return {"Hello": "identify", "BatchLogEntries": "pull"}.get(call, call)
+    sql = exchange.body
+    if b"BEGIN IMMEDIATE" in sql:
+        return "lease"
+    if b"COMMIT" in sql:
+        # Only a commit asks afterwards whether another one has come in between.
+        return "commit" if b"PRAGMA data_version" in sql else "refuse"
+    if b"SELECT number, refused" in sql:
+        return "settle"
+    return "release" if b"ROLLBACK" in sql else "other"
+
+
+def proxy_before(server):
+    proxy = Proxy(server.port, name_call=name_call)
+    # Else sqld gives its slot to each that went, for five seconds, one after the other.
+    proxy.tells_who_goes = True
+    return proxy
 
 
 class LibsqlPrimary:
@@ -41,6 +66,9 @@ class LibsqlPrimary:
     def url(self, name="main"):
         return self.server(name).url()
 
+    def proxy(self):
+        return proxy_before(self.server())
+
     @property
     def base_url(self):
         return self.url()
@@ -69,6 +97,14 @@ class LibsqlPrimary:
 
     def restart(self):
         self.stop()
+        self.start()
+
+    def begin_anew(self):
+        """With another database at the same URL: no log and no content."""
+        self.stop()
+        for server in self.servers.values():
+            shutil.rmtree(server.directory)
+            server.directory.mkdir()
         self.start()
 
     def pause(self):

@@ -1,10 +1,13 @@
 """Many faults of the network in a row, while an application does what applications do."""
 
+import os
 import random
+import signal
 import sqlite3
 import threading
 import time
 
+import libsql_primary
 from network_cells import AFTER_READ, AT_QUESTION, AT_WRITE, Cell, World, run_one
 from network_faults import EXCHANGE_FAULTS, TIMEOUT
 
@@ -73,14 +76,78 @@ class Storm(Cell):
     DEEDS = [insert_one, insert_one, transact, transact, write_away, ask, reopen]
 
 
+class LibsqlStorm(Storm):
+    """On a replica of a libSQL server, which goes away now and then."""
+
+    EXCHANGES_MAX = 4  # Of one operation, each with a deadline of its own.
+    # That the server was started anew is found at the commit.
+    AGAIN = frozenset({sqlite3.SQLITE_BUSY_SNAPSHOT})
+    # sqld keeps its slot for five seconds for each that is gone, one after the other.
+    TRIES = 40
+    ARRIVAL = 120
+
+    def __init__(self, world, number, seed, duration, kind):
+        super().__init__(world, number, seed, duration)
+        self.database = ""
+        self.server = libsql_primary.KINDS[kind](os.path.join(world.directory, f"server{number}"))
+
+    def __enter__(self):
+        self.server.start()
+        return super().__enter__()
+
+    def __exit__(self, *arguments):
+        super().__exit__(*arguments)
+        self.server.kill()
+
+    def make_proxy(self, _tls):
+        return libsql_primary.proxy_before(self.server)
+
+    @property
+    def port(self):
+        return self.server.port
+
+    def look_at_time(self, began, ended, limit, lost):
+        if limit is None:
+            limit = self.EXCHANGES_MAX * self.fault.timeout
+        super().look_at_time(began, ended, limit, lost)
+
+    def write_while_nobody_listens(self, marker):
+        self.proxy.down()
+        self.insert_one(marker)
+        self.attempt(self.read, ())
+        self.proxy.up()
+
+    def write_while_it_is_stopped(self, marker):
+        os.kill(self.server.process.pid, signal.SIGSTOP)
+        self.insert_one(marker)
+        self.attempt(self.read, ())
+        os.kill(self.server.process.pid, signal.SIGCONT)
+
+    def restart(self, _marker):
+        self.server.restart()
+
+    def crash(self, _marker):
+        self.server.crash()
+
+    DEEDS = [*Storm.DEEDS * 2, write_while_nobody_listens, write_while_it_is_stopped, restart, crash]
+
+
 def run_storms(directory, port, seeds, duration, report):
     """In a process of its own, all at once."""
     world = World(directory, port)
+    run_all([Storm(world, f"storm{seed}", seed, duration) for seed in seeds], report)
 
-    def work(seed):
-        report.append(run_one(Storm(world, f"storm{seed}", seed, duration)))
 
-    workers = [threading.Thread(target=work, args=(seed,)) for seed in seeds]
+def run_libsql_storms(directory, kind, seeds, duration, report):
+    world = World(directory, None)
+    run_all([LibsqlStorm(world, f"storm{seed}", seed, duration, kind) for seed in seeds], report)
+
+
+def run_all(storms, report):
+    def work(storm):
+        report.append(run_one(storm))
+
+    workers = [threading.Thread(target=work, args=(storm,)) for storm in storms]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -9,6 +9,7 @@ import time
 from appender import CLEAN_FAILURES, final_lists, history_of, make_lists, run_appender
 from harness import (
     OUTCOME_UNKNOWN,
+    REMOTE,
     BehaviourTest,
     Replica,
     error_code,
@@ -18,7 +19,12 @@ from harness import (
     wait_until,
 )
 from list_append import anomalies
-from proxy import Proxy
+
+
+# A libSQL server keeps its slot, sqld for five seconds, for whoever does not end a transaction: until then nobody settles
+# what is under way, and few succeed.
+LATE = 8.0 if REMOTE == "sqld" else 3.0
+LEAST = 50 if REMOTE == "turso-primary" else 5
 
 
 class Faults:
@@ -63,8 +69,7 @@ class BadNetwork(BehaviourTest):
         self.proxies = []
 
     def proxied(self, name, **options):
-        proxy = Proxy(self.server.port)
-        self.addCleanup(proxy.close)
+        proxy = self.proxy_before(self.server)
         self.proxies.append(proxy)
         os.mkdir(self.path(name))
         return Replica(self.path(f"{name}/{name}.db"), proxy.url(), timeout="1s", **options)
@@ -102,7 +107,8 @@ class BadNetwork(BehaviourTest):
         answers = []
         for replica in replicas:
             db = self.open(replica, with_url=False)
-            db.execute("UPDATE lists SET items = items WHERE key = 0")  # Settles what is open.
+            # Settles what is open.
+            self.write_in_the_end(db, "UPDATE lists SET items = items WHERE key = 0")
             db.execute("SELECT turso_sync()")
             self.assertEqual([("ok",)], db.execute("PRAGMA integrity_check").fetchall())
         for replica in replicas:
@@ -114,7 +120,7 @@ class BadNetwork(BehaviourTest):
         history, outcomes = history_of(reports)
         print(f"{outcomes}, appended: {sum(map(len, final.values()))}")
         self.assertLessEqual(set(outcomes), {"ok", "failed", "unknown"})
-        self.assertGreater(outcomes["ok"], 50)
+        self.assertGreater(outcomes["ok"], LEAST)
         self.assertEqual([], anomalies(history, final)[:5])
         for answer in answers:
             self.assertEqual(final, answer)
@@ -144,7 +150,7 @@ class BadNetwork(BehaviourTest):
 
     def test_a_commit_that_arrives_after_it_was_settled_does_not_happen(self):
         direct, app, proxy = self.table()
-        happened = self.once(proxy, "commit", 3.0)
+        happened = self.once(proxy, "commit", LATE)
         code = None
         try:
             app.execute("INSERT INTO t VALUES('late')")
@@ -152,9 +158,9 @@ class BadNetwork(BehaviourTest):
             code = error_code(error)
         self.assertEqual(["commit"], happened)
         self.assertIn(code, {OUTCOME_UNKNOWN, *CLEAN_FAILURES})
-        app.execute("INSERT INTO t VALUES('after')")
+        self.write_in_the_end(app, "INSERT INTO t VALUES('after')")
         self.assertEqual(1, self.count(direct))
-        time.sleep(3.5)
+        time.sleep(LATE + 0.5)
         self.assertEqual([("after",)], direct.execute("SELECT a FROM t").fetchall())
         self.assertEqual(1, self.count(direct))
         self.assertEqual(1, self.count(app))

@@ -145,7 +145,7 @@ class PrimaryDown(BehaviourTest):
                 if self.db.in_transaction:
                     self.db.execute("ROLLBACK")
                 self.back(how)
-                self.db.execute("UPDATE t SET n = n + 1")
+                self.write_in_the_end(self.db, "UPDATE t SET n = n + 1")
                 value = self.db.execute("SELECT n FROM t").fetchone()[0]
                 self.assertIn(value, (1, 101), "neither committed nor refused")
                 if error_code(error) == sqlite3.SQLITE_IOERR:

@@ -21,17 +21,20 @@ class Proxy:
                           that does with the Exchange what it likes
     tamper(call, answer)  may change the Answer before it is sent back
     name_call(exchange)   what a call is called, where that is not the last part of its path
+    tells_who_goes        a client that hangs up before the answer is there, so that the primary's connection ends, too,
+                          as proxies do; but not where a disturbance was delivered
     tls                   of connections that are made from now on: an ssl.SSLContext, None, or a function that is given
                           the socket and says what to speak on
 
     All of them run in the proxy's threads."""
 
-    def __init__(self, target_port=None, tls=None):
+    def __init__(self, target_port=None, tls=None, name_call=None):
         self.target_port = target_port
         self.tls = tls
         self.tamper = None
         self.disturb = None
-        self.name_call = None
+        self.name_call = name_call
+        self.tells_who_goes = False
         self.calls = []  # Names of the calls that came in, oldest first.
         self.moved_at = 0.0  # time.monotonic() when something last got through, in either direction.
         self.closing = threading.Event()
@@ -130,6 +133,9 @@ class Proxy:
         elif disturbance is not None:
             _ = exchange.body
             time.sleep(disturbance)
+        elif self.tells_who_goes:
+            exchange.send(exchange.deliver(while_client_waits=True))
+            return
         exchange.send(exchange.deliver())
 
     @contextlib.contextmanager
@@ -197,22 +203,26 @@ class Exchange:
             self._body = self.handler.rfile.read(self.length)
         return self._body
 
-    def deliver(self):
+    def deliver(self, while_client_waits=False):
         """Once more if it was done before. The primary's Answer."""
         body = self.body
         if self.proxy.target_port is None:
             return Answer(200, "text/html", HTML)
         with contextlib.nullcontext() if self.call == "pull" else self.proxy.delivering():
-            return self._ask(body)
+            return self._ask(body, while_client_waits)
 
-    def _ask(self, body):
+    def _ask(self, body, while_client_waits):
         connection = http.client.HTTPConnection("127.0.0.1", self.proxy.target_port, timeout=60)
         try:
             connection.request(self.handler.command, self.handler.path, body, self._headers())
+            while while_client_waits and not select.select([connection.sock], [], [], 0.05)[0]:
+                if not self.client_waits():
+                    raise ConnectionError
             response = connection.getresponse()
-            return Answer(
-                response.status, response.headers.get("Content-Type", ""), response.read()
-            )
+            answer = Answer(response.status, response.headers.get("Content-Type", ""), response.read())
+            # What gRPC says of a call that has no answer stands there.
+            answer.headers = {n: v for n, v in response.headers.items() if n.lower().startswith("grpc-")}
+            return answer
         except (OSError, http.client.HTTPException):
             return Answer(502, "text/plain", b"the primary did not answer")
         finally:
