@@ -213,6 +213,8 @@ def catch_up(world):
 
 def frames(world):
     world.insert()
+    # What a libSQL server has not sent back is in no checkpoint.
+    sync(world)
 
 
 def checkpoint(world):

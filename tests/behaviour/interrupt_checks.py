@@ -66,7 +66,7 @@ def questions(given):
     db = connect(given["uri"])
     for sql, parameters in (
         ("SELECT turso_sync()", ()),
-        ("SELECT turso_wait(?, 40000)", ("0123456789abcdef-7",)),
+        ("SELECT turso_wait(?, 40000)", (given["not_reached"],)),
     ):
         with Stopped(given, db) as stopped:
             code = stopped.code_of(sql, parameters)
