@@ -4,8 +4,25 @@
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
+#include <cstdlib>
+#include <new>
+
 #include "src/changes/schema_plan.h"
 #include "vfs/scratch.h"
+
+namespace {
+// Which request of C++ for memory fails, counted from now on; 0: none.
+int g_failing_request = 0;
+}  // namespace
+
+// Not inlined: GCC would see free() where it expects a delete.
+[[gnu::noinline]] void* operator new(size_t size) {
+  if (g_failing_request > 0 && --g_failing_request == 0) throw std::bad_alloc();
+  if (void* memory = std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace turso {
 namespace {
@@ -127,6 +144,31 @@ TEST_F(ScratchMemory, PlansTheSameChangeOfTheSchemaOrNone) {
       for (const std::string& sql : *list) text += sql + ";\n";
     return text;
   });
+}
+
+TEST_F(ScratchMemory, LeavesNothingToSqliteWhereAnAnswerHasNoRoom) {
+  const auto ask = [&] {
+    MemoryScratchMaker maker;
+    Result<std::unique_ptr<Scratch>> scratch = maker.Make(before_, TextEncoding::kUtf8);
+    ASSERT_TRUE(scratch.ok());
+    ASSERT_TRUE((*scratch)->Describe("t").ok());
+    ASSERT_TRUE((*scratch)->Rows().ok());
+  };
+  ask();
+  const sqlite3_int64 used = sqlite3_memory_used();
+  int thrown = 0;
+  for (int n = 1;; n++) {
+    g_failing_request = n;
+    try {
+      ask();
+    } catch (const std::bad_alloc&) {
+      thrown++;
+    }
+    if (g_failing_request > 0) break;
+    ASSERT_EQ(sqlite3_memory_used(), used) << "request " << n;
+  }
+  g_failing_request = 0;
+  EXPECT_GT(thrown, 20);
 }
 
 }  // namespace

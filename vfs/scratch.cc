@@ -54,11 +54,13 @@ class MemoryDatabase {
   }
 
   Status Ask(const std::string& sql, const RowVisitor& visit) {
-    sqlite3_stmt* statement = nullptr;
-    int rc = sqlite3_prepare_v2(db_, sql.c_str(), -1, &statement, nullptr);
+    sqlite3_stmt* prepared = nullptr;
+    int rc = sqlite3_prepare_v2(db_, sql.c_str(), -1, &prepared, nullptr);
+    // `visit` may throw, and with a statement the database stays.
+    const std::unique_ptr<sqlite3_stmt, int (*)(sqlite3_stmt*)> statement(prepared,
+                                                                          sqlite3_finalize);
     if (rc == SQLITE_OK)
-      while ((rc = sqlite3_step(statement)) == SQLITE_ROW) visit(statement);
-    sqlite3_finalize(statement);
+      while ((rc = sqlite3_step(prepared)) == SQLITE_ROW) visit(prepared);
     return rc == SQLITE_DONE ? OkStatus() : Failure(rc);
   }
 
