@@ -6,6 +6,7 @@ import pathlib
 from host import main
 
 import node_programs
+import recipes
 
 
 def assert_history(test, app, table, column, names):
@@ -92,8 +93,8 @@ class Drizzle(node_programs.NodeTest):
 
     def kit(self, *arguments, url="", **more):
         """drizzle-kit, in the directory of the test, on a database."""
-        config = f"export default {{ dialect: 'sqlite', schema: './schema.mjs', dbCredentials: {{ url: '{url}' }} }};"
-        pathlib.Path(self.directory, "drizzle.config.mjs").write_text(config, "utf-8")
+        (block,) = [block for block in recipes.blocks("drizzle") if block.file == "drizzle.config.mjs"]
+        pathlib.Path(self.directory, block.file).write_text(block.text.replace("'app.db'", f"'{url}'"), "utf-8")
         command = self.bin("drizzle-kit", "bin.cjs") + [*arguments, "--config=drizzle.config.mjs"]
         return self.run_program(command, environment=self.environment(), cwd=self.directory, **more)
 
@@ -113,6 +114,7 @@ class Drizzle(node_programs.NodeTest):
         schema = pathlib.Path(self.directory, "schema.mjs")
         schema.write_text(schema.read_text("utf-8").replace("note: text()", "note: text(), extra: integer()"), "utf-8")
         self.kit("push", url=app.path)
+        self.assertIn("No changes detected", self.kit("push", url=app.path).stdout)
         columns = app.rows("SELECT name FROM pragma_table_info('item')")
         self.assertEqual(columns, [["id"], ["name"], ["price"], ["picture"], ["note"], ["extra"]])
         self.settings = {"TEST_TABLES": "there"}
