@@ -236,7 +236,7 @@ Result<Revision> ReplicaImpl::PullAnew(Remote* remote, const Revision& current, 
     if (!record.ok()) return record.status();
     Status repaired = OkStatus();
     if (record->current == current)
-      repaired = Repair(files, *header, Doubt{}, &*record, remote, call);
+      repaired = Repair(files, *header, Doubt{.went_back = true}, &*record, remote, call);
     reached = record->current;
     return repaired;
   }));

@@ -337,8 +337,10 @@ Status ReplicaImpl::Repair(WalFiles* files, const WalIndexHeader& found, const D
   bool related = true;
   if (!is_aside) {
     Result<Revision> pulled = remote->Pull(record->durable, Duration{}, &expected, call);
-    related = pulled.ok();
-    if (!related && pulled.status().code() != Code::kConflict) return pulled.status().While(doing);
+    // Where it went back, also what it once had and changed may be nowhere else.
+    related = pulled.ok() && !doubt.went_back;
+    if (!pulled.ok() && pulled.status().code() != Code::kConflict)
+      return pulled.status().While(doing);
   }
   Result<bool> somebody_wrote = SomebodyWrote(files, found, doubt.power_lost, *record);
   if (!somebody_wrote.ok()) return somebody_wrote.status();

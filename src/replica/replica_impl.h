@@ -155,9 +155,10 @@ class ReplicaImpl : public Replica {
 
   // What else is known when the record does not tell the revision.
   struct Doubt {
-    Revision announced;  // The intent's, if it happened.
+    Revision announced = {};  // The intent's, if it happened.
     uint64_t announced_digest = 0;
     bool power_lost = false;  // The machine may have lost what was written last.
+    bool went_back = false;   // The primary does not know the revision that the record tells.
     bool is_ours = false;     // The content is what we left, though not the primary's pages.
   };
 

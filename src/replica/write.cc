@@ -88,7 +88,7 @@ Status ReplicaImpl::CatchUpOtherwise(WalFiles* files, const Status& why, Write* 
   if (why.code() == Code::kConflict) {
     Result<WalIndexHeader> header = Header(files);
     if (!header.ok()) return header.status();
-    return Repair(files, *header, Doubt{}, &write->record, caller_.get(), call);
+    return Repair(files, *header, Doubt{.went_back = true}, &write->record, caller_.get(), call);
   }
   if (why.code() == Code::kBusy) {
     std::lock_guard told(mutex_);

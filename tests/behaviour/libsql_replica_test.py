@@ -1,5 +1,6 @@
 """A replica of a libSQL server that is not written to: it has the server's pages, and follows them."""
 
+import contextlib
 import sqlite3
 import time
 import unittest
@@ -142,6 +143,27 @@ class ReplicaOfLibsql:
         server.sql("INSERT INTO t VALUES('again')")
         db = self.open(replica)
         self.follows(db, "SELECT a FROM t", [("before",), ("again",)])
+        db.close()
+        self.equals_a_fresh_replica(server, replica)
+
+    def test_what_a_server_that_was_set_back_has_lost_is_kept(self):
+        server = self.server()
+        server.sql("CREATE TABLE t(a)", "INSERT INTO t VALUES('before')")
+        replica = self.replica(server, "app", database="", sync_interval="off")
+        db = self.open(replica)
+        # All that follows is in the log, and not yet in the database file.
+        server.sql("INSERT INTO t VALUES('kept')")
+        db.execute("SELECT turso_sync()").fetchall()
+        server.back_up()
+        server.sql("INSERT INTO t VALUES('lost')")
+        db.execute("SELECT turso_sync()").fetchall()
+        server.set_back()
+        db.execute("SELECT turso_sync()").fetchall()
+        self.assertEqual(db.execute("SELECT a FROM t").fetchall(), [("before",), ("kept",)])
+        (kept,) = self.path_kept()
+        with contextlib.closing(sqlite3.connect(kept)) as aside:
+            rows = aside.execute("SELECT a FROM t").fetchall()
+        self.assertEqual(rows, [("before",), ("kept",), ("lost",)])
         db.close()
         self.equals_a_fresh_replica(server, replica)
 
