@@ -77,7 +77,11 @@ class Database:
         self.handle = ctypes.c_void_p()
         flags = 2 | 4 | 64  # SQLITE_OPEN_READWRITE | _CREATE | _URI
         uri = os.fsencode(replica.uri())
-        self.check(libsqlite3.sqlite3_open_v2(uri, ctypes.byref(self.handle), flags, None))
+        try:
+            self.check(libsqlite3.sqlite3_open_v2(uri, ctypes.byref(self.handle), flags, None))
+        except Failed:
+            self.close()  # There is a handle all the same.
+            raise
         libsqlite3.sqlite3_extended_result_codes(self.handle, 1)
         self.rows = []
         self.take = ctypes.CFUNCTYPE(
