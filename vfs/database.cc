@@ -149,7 +149,7 @@ Status CheckApart(const Place& place, const std::string& path) {
   const bool shares = std::any_of(
       place.databases.begin(), place.databases.end(),
       [&](const auto& other) { return IsThere(other->sidecar, Sidecar::PathFor(path)); });
-  if (!shares && !LowerFiles::AnyHasLogOrIndexOf(path)) return OkStatus();
+  if (!shares && !LowerFiles::OthersHaveLogOrIndexOf(path)) return OkStatus();
   return Status(Code::kIo,
                 path +
                     " was replaced while this process has it open, and its -wal, -shm or -turso "

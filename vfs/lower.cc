@@ -213,14 +213,19 @@ Status LowerFiles::CheckPlaces() {
   return OkStatus();
 }
 
-bool LowerFiles::AnyHasLogOrIndexOf(const std::string& path) {
+bool LowerFiles::OthersHaveLogOrIndexOf(const std::string& path) {
+  const std::optional<Footprint> database = FootprintOf(path);
   for (Place place : {kLog, kIndex}) {
     const std::optional<Footprint> now = FootprintOf(path + kSuffixes[place]);
     if (!now) continue;
     std::lock_guard lock(RegistryMutex());
     for (const LowerFiles* files : OpenFiles()) {
+      if (files->path_ != path) continue;
+      // Whoever asked about a replica that was just closed may still have it open.
+      const std::optional<Footprint>& has = files->places_[kDatabase];
+      if (database && has && has->SameFile(*database)) continue;
       const std::optional<Footprint>& theirs = files->places_[place];
-      if (files->path_ == path && theirs && theirs->SameFile(*now)) return true;
+      if (theirs && theirs->SameFile(*now)) return true;
     }
   }
   return false;

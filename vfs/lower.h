@@ -45,8 +45,9 @@ class LowerFiles : public WalFiles {
   ~LowerFiles() override;
   LowerFiles(const LowerFiles&) = delete;
   LowerFiles& operator=(const LowerFiles&) = delete;
-  // Whether handles of this process are open on the very log or wal-index that `path` has now.
-  static bool AnyHasLogOrIndexOf(const std::string& path);
+  // Whether handles of this process, on another file than the one that `path` has now, are open on
+  // the very log or wal-index that it has.
+  static bool OthersHaveLogOrIndexOf(const std::string& path);
 
   Status ReadDatabase(uint64_t offset, MutableByteView out) override;
   Result<uint64_t> DatabaseSize() override;

@@ -4,6 +4,7 @@ answers to journal_mode and locking_mode; the result codes."""
 import os
 import sqlite3
 import subprocess
+import threading
 import time
 
 from harness import (
@@ -205,6 +206,29 @@ class Asking(BehaviourTest):
         self.assertGreater(row["bytes_sent"], 100)
         self.assertGreater(row["bytes_received"], 100)
         self.assertIsNone(row["last_error"])
+
+    def test_asking_for_the_status_keeps_nobody_from_opening_what_was_just_closed(self):
+        other = self.replica(self.server, "other", sync_interval="off")
+        done = threading.Event()
+
+        def ask():
+            db = sqlite3.connect(self.app.uri(), uri=True)
+            while not done.is_set():
+                db.execute("SELECT * FROM turso_status").fetchall()
+            db.close()
+
+        askers = [threading.Thread(target=ask) for _ in range(4)]
+        for asker in askers:
+            asker.start()
+        try:
+            for _ in range(500):
+                db = other.connect()
+                db.execute("SELECT count(*) FROM t").fetchall()
+                db.close()
+        finally:
+            done.set()
+            for asker in askers:
+                asker.join()
 
     @only_of_primary("a stream rests at a libSQL server for longer, and holds nobody up")
     def test_the_lease_is_held_in_a_transaction_then_idle_then_none(self):
