@@ -271,24 +271,27 @@ TEST_F(VfsGate, AFileThatWasReplacedBeforeItsFirstReadDoesNotMeetTheOthersLog) {
 
 TEST_F(VfsGate, AllHandlesOnALogAreKnownByItsFileAndNotByItsName) {
   Make();
-  EXPECT_FALSE(LowerFiles::AnyHasLogOrIndexOf(path_));
   EXPECT_EQ(Ask(db_, "SELECT count(*) FROM t"), "0");
+  EXPECT_FALSE(LowerFiles::OthersHaveLogOrIndexOf(path_)) << "they are this file's own";
+  const std::string replaced = path_ + ".replaced";
+  ASSERT_EQ(std::rename(path_.c_str(), replaced.c_str()), 0);
+  std::ofstream(path_) << "another";
   for (const char* kept : {"-wal", "-shm"}) {
-    EXPECT_TRUE(LowerFiles::AnyHasLogOrIndexOf(path_));
+    EXPECT_TRUE(LowerFiles::OthersHaveLogOrIndexOf(path_));
     const std::string aside = path_ + ".aside";
     const char* gone = kept[1] == 'w' ? "-shm" : "-wal";
     ASSERT_EQ(std::rename((path_ + gone).c_str(), aside.c_str()), 0);
     std::ofstream(path_ + gone) << "another";
-    EXPECT_TRUE(LowerFiles::AnyHasLogOrIndexOf(path_));
+    EXPECT_TRUE(LowerFiles::OthersHaveLogOrIndexOf(path_));
     const std::string other = path_ + ".other";
     ASSERT_EQ(std::rename((path_ + kept).c_str(), other.c_str()), 0);
-    EXPECT_FALSE(LowerFiles::AnyHasLogOrIndexOf(path_));
+    EXPECT_FALSE(LowerFiles::OthersHaveLogOrIndexOf(path_));
     ASSERT_EQ(std::rename(other.c_str(), (path_ + kept).c_str()), 0);
     ASSERT_EQ(std::rename(aside.c_str(), (path_ + gone).c_str()), 0);
   }
-  sqlite3_close(db_);
-  db_ = nullptr;
-  EXPECT_FALSE(LowerFiles::AnyHasLogOrIndexOf(path_));
+  EXPECT_TRUE(LowerFiles::OthersHaveLogOrIndexOf(path_));
+  ASSERT_EQ(std::rename(replaced.c_str(), path_.c_str()), 0);
+  EXPECT_FALSE(LowerFiles::OthersHaveLogOrIndexOf(path_));
 }
 
 TEST_F(VfsGate, StaysInWalModeWhateverIsAskedFor) {
