@@ -231,13 +231,18 @@ class AttackWithPowerCut(Attack):
         self.record = self.world.directory / "primary.record"
 
     def before_arming(self):
-        # All that was done before is on the disk: it was long ago.
+        # All that was done before is on the disk: it was long ago. But not what it does behind an answer, such as a
+        # checkpoint: files that are read meanwhile are of no one moment.
         self.record.unlink(missing_ok=True)
+        if self.world.primary.process is not None:
+            self.world.primary.pause()
         self.cut = power.Disk(self.world.primary.data)
 
     def arm(self):
         self.plan = [f"record {self.record}", *self.plan]
         super().arm()
+        if self.world.primary.process is not None:
+            self.world.primary.resume()
 
     def after_death(self):
         if self.record.exists():
