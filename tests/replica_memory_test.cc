@@ -3,26 +3,10 @@
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
-#include <cstdlib>
-#include <new>
-
 #include "extension/turso_vfs.h"
+#include "tests/support/failing_memory.h"
 #include "tests/support/fake_world.h"
 #include "tests/support/temp_dir.h"
-
-namespace {
-// Which request for memory of this thread fails, counted from now on; 0: none.
-thread_local int g_failing_request = 0;
-}  // namespace
-
-// Not inlined: GCC would see free() where it expects a delete.
-[[gnu::noinline]] void* operator new(size_t size) {
-  if (g_failing_request > 0 && --g_failing_request == 0) throw std::bad_alloc();
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace turso {
 namespace {

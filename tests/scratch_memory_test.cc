@@ -4,25 +4,9 @@
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
-#include <cstdlib>
-#include <new>
-
 #include "src/changes/schema_plan.h"
+#include "tests/support/failing_memory.h"
 #include "vfs/scratch.h"
-
-namespace {
-// Which request of C++ for memory fails, counted from now on; 0: none.
-int g_failing_request = 0;
-}  // namespace
-
-// Not inlined: GCC would see free() where it expects a delete.
-[[gnu::noinline]] void* operator new(size_t size) {
-  if (g_failing_request > 0 && --g_failing_request == 0) throw std::bad_alloc();
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace turso {
 namespace {
