@@ -1,5 +1,7 @@
 #include "src/remote/come_again.h"
 
+#include "src/remote/exchange.h"
+
 namespace turso {
 
 bool MayComeAgain(const HttpRequest& request, const HttpOutcome& outcome, Duration left) {
@@ -16,9 +18,7 @@ HttpOutcome ExchangeAndComeAgain(const HttpRequest& request, const Patience& pat
   Patience rest = patience;
   for (;;) {
     HttpOutcome outcome = http->Exchange(request, rest);
-    traffic->round_trips += outcome.sent ? 1 : 0;
-    traffic->bytes_sent += outcome.bytes_sent;
-    traffic->bytes_received += outcome.bytes_received;
+    CountExchange(outcome, traffic);
     if (!MayComeAgain(request, outcome, end - Instant::Now())) return outcome;
     outcome.status = http->Rest(*outcome.answer.retry_after, patience).While(request.url);
     if (!outcome.status.ok()) {

@@ -4,6 +4,7 @@
 
 #include "src/base/printable.h"
 #include "src/remote/come_again.h"
+#include "src/remote/exchange.h"
 
 namespace turso {
 
@@ -51,8 +52,7 @@ Result<std::vector<HranaResult>> HranaClient::AskOnce(const HranaRequest& reques
   request_.body = request.Body(stream->baton);
   request_.repeat = stream->baton.empty() ? Repeat::kOnce : Repeat::kNever;
   *stream = {};
-  HttpOutcome outcome = ExchangeAndComeAgain(
-      request_, {call.timeout, call.interrupted, call.cancelled}, &http_, traffic_);
+  HttpOutcome outcome = ExchangeAndComeAgain(request_, PatienceOf(call), &http_, traffic_);
   request_.body = {};
   const bool turned_away = outcome.status.ok() && outcome.answer.status == 429;
   *sent = outcome.sent && !turned_away;
@@ -65,7 +65,7 @@ Result<std::vector<HranaResult>> HranaClient::AskOnce(const HranaRequest& reques
 }
 
 Status HranaClient::Rest(Duration duration, const Call& call) {
-  return http_.Rest(duration, {call.timeout, call.interrupted, call.cancelled});
+  return http_.Rest(duration, PatienceOf(call));
 }
 
 }  // namespace turso

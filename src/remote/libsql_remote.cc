@@ -233,6 +233,14 @@ Result<LogClient::Outcome> LibsqlRemote::ReadBatch(LogFeed* feed, Proof proof, c
   return outcome;
 }
 
+// An answer is whole: what is known of the server process by it.
+Status LibsqlRemote::EndAnswer(LogFeed* feed) {
+  TURSO_RETURN_IF_ERROR(feed->End().While(address_.base));
+  NoteEnd(feed->place().next);
+  NoteProven(feed->place());
+  return OkStatus();
+}
+
 // Brings `feed` as far as the log goes now.
 Status LibsqlRemote::ReadOn(LogFeed* feed, const Call& call) {
   constexpr int kGreetingsMax = 3;
@@ -261,9 +269,7 @@ Status LibsqlRemote::ReadOn(LogFeed* feed, const Call& call) {
       skips_proof = false;
       continue;
     }
-    TURSO_RETURN_IF_ERROR(feed->End().While(address_.base));
-    NoteEnd(feed->place().next);
-    NoteProven(feed->place());
+    TURSO_RETURN_IF_ERROR(EndAnswer(feed));
     if (feed->frames() + (proves ? 1 : 0) < kFramesInBatch) return OkStatus();
   }
 }
@@ -275,12 +281,10 @@ Result<LogClient::Outcome> LibsqlRemote::ReadSnapshot(LogFeed* feed, const Call&
     Result<LogClient::Outcome> outcome = log_.Snapshot(feed->place().next, feed, call);
     if (!outcome.ok()) return outcome;
     if (*outcome == LogClient::Outcome::kFrames) {
-      TURSO_RETURN_IF_ERROR(feed->End().While(address_.base));
       if (feed->frames() == 0) {
         return Status(Code::kCorrupt, address_.base + ": a snapshot without frames");
       }
-      NoteEnd(feed->place().next);
-      NoteProven(feed->place());
+      TURSO_RETURN_IF_ERROR(EndAnswer(feed));
     }
     // It is made in the background, after the log was cut.
     if (*outcome != LogClient::Outcome::kNotYet) return outcome;
@@ -307,10 +311,8 @@ Result<std::optional<LogPlace>> LibsqlRemote::AwaitFrom(const LogPlace& since, P
   Result<bool> came = log_.Await(since.next, &feed, std::max(wait, Duration{}), call);
   if (!came.ok()) return came.status();
   if (!*came) return std::optional<LogPlace>();
-  TURSO_RETURN_IF_ERROR(feed.End().While(address_.base));
+  TURSO_RETURN_IF_ERROR(EndAnswer(&feed));
   TURSO_RETURN_IF_ERROR(feed.Finish().While(address_.base));
-  NoteEnd(feed.place().next);
-  NoteProven(feed.place());
   last_news_ = Instant::Now();
   return std::optional(feed.place());
 }

@@ -93,6 +93,7 @@ class LibsqlRemote : public Remote {
   Status CheckKnown(const LogPlace& place, const Call& call);
   enum class Proof { kNo, kYes };  // (LR7)
   Result<LogClient::Outcome> ReadBatch(LogFeed* feed, Proof proof, const Call& call);
+  Status EndAnswer(LogFeed* feed);
   Status ReadOn(LogFeed* feed, const Call& call);
   Result<LogClient::Outcome> ReadSnapshot(LogFeed* feed, const Call& call);
   Result<LogPlace> PullFrom(const LogPlace& since, PageSink* sink, const Call& call);

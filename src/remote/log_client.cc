@@ -5,6 +5,7 @@
 
 #include "src/base/printable.h"
 #include "src/remote/come_again.h"
+#include "src/remote/exchange.h"
 #include "src/remote/protobuf.h"
 
 namespace turso {
@@ -23,8 +24,6 @@ std::string Offset(uint64_t next) {
   if (next != 0) offset.Varint(1, next);
   return offset.message();
 }
-
-Patience PatienceOf(const Call& call) { return {call.timeout, call.interrupted, call.cancelled}; }
 
 // A small message, whole.
 class WholeMessage : public MessageSink {
@@ -263,9 +262,7 @@ Status LogClient::BeginCheck(uint64_t next, const Call& call) {
 bool LogClient::FinishCheck(const Call& call) {
   if (!check_) return false;
   HttpOutcome outcome = http_.Finish(PatienceOf(call));
-  traffic_->round_trips += outcome.sent ? 1 : 0;
-  traffic_->bytes_sent += outcome.bytes_sent;
-  traffic_->bytes_received += outcome.bytes_received;
+  CountExchange(outcome, traffic_);
   request_.sink = nullptr;
   Result<GrpcStatus> status = Judge(outcome, check_->records.Finish());
   const bool nothing = check_->frames == 0;

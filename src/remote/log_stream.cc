@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "src/remote/exchange.h"
+
 namespace turso {
 
 namespace {
@@ -13,8 +15,6 @@ constexpr uint64_t kFramesInRead = 1024;  // About as many as in a batch.
 constexpr size_t kReadBytesMax = 1 << 20;
 constexpr Duration kShortLife = seconds(1);
 constexpr Duration kPauseMax = seconds(60);
-
-Patience PatienceOf(const Call& call) { return {call.timeout, call.interrupted, call.cancelled}; }
 
 }  // namespace
 
@@ -37,18 +37,12 @@ void LogStream::Open(const HttpRequest& request, uint64_t next, Duration timeout
 
 void LogStream::Close() {
   if (!std::exchange(open_, false)) return;
-  Count(http_.Abandon());
+  CountExchange(http_.Abandon(), traffic_);
   // (LS3)
   const bool useless = !brought_ && Instant::Now() - opened_ < kShortLife;
   failures_ = useless ? std::min(failures_ + 1, 6) : 0;
   if (!useless) return;
   not_before_ = Instant::Now() + std::min<Duration>(seconds(1 << failures_), kPauseMax);
-}
-
-void LogStream::Count(const HttpOutcome& outcome) {
-  traffic_->round_trips += outcome.sent ? 1 : 0;
-  traffic_->bytes_sent += outcome.bytes_sent;
-  traffic_->bytes_received += outcome.bytes_received;
 }
 
 // Called by libcurl: kept, since a transaction's end is not where a piece ends.

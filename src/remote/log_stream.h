@@ -47,7 +47,6 @@ class LogStream : private BodySink, private FrameSink {
 
   Result<bool> ReadOn(Duration wait, const Call& call);
   Result<bool> TakeRecord();
-  void Count(const HttpOutcome& outcome);
 
   Remote::Traffic* traffic_;
   HttpClient http_;

@@ -5,6 +5,7 @@
 
 #include "src/base/printable.h"
 #include "src/remote/come_again.h"
+#include "src/remote/exchange.h"
 
 namespace turso {
 
@@ -56,14 +57,6 @@ std::string Quoted(const std::string& content_type) {
 
 bool IsMessage(const HttpAnswer& answer) {
   return answer.content_type.substr(0, answer.content_type.find(';')) == kContentType;
-}
-
-Patience PatienceOf(const Call& call) {
-  Patience patience;
-  patience.timeout = call.timeout;
-  patience.interrupted = call.interrupted;
-  patience.cancelled = call.cancelled;
-  return patience;
 }
 
 }  // namespace
@@ -125,9 +118,7 @@ HttpOutcome PrimaryRemote::Exchanged(const Patience& patience) {
   Patience rest = patience;
   for (;;) {
     HttpOutcome outcome = http_.Finish(rest);
-    traffic_.round_trips += outcome.sent ? 1 : 0;
-    traffic_.bytes_sent += outcome.bytes_sent;
-    traffic_.bytes_received += outcome.bytes_received;
+    CountExchange(outcome, &traffic_);
     const Duration left = begun_at_ + patience.timeout - Instant::Now();
     if (!MayComeAgain(request_, outcome, left)) return outcome;
     const Duration pause = *outcome.answer.retry_after;
