@@ -1,7 +1,5 @@
 #include "vfs/gated_file.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -21,12 +19,6 @@ constexpr char kMagic[] = "SQLite format 3";  // With its zero: the first 16 byt
 GatedFile* File(sqlite3_file* file) { return reinterpret_cast<GatedFile*>(file); }
 sqlite3_file* Lower(sqlite3_file* file) { return File(file)->session->lower; }
 sqlite3_file* WalLower(sqlite3_file* file) { return reinterpret_cast<GatedWal*>(file)->lower; }
-
-// Of no two connections of this machine that are likely to be open at once.
-uint32_t NextWriter() {
-  static std::atomic<uint32_t> count{0};
-  return static_cast<uint32_t>(getpid()) * 61 + count++;
-}
 
 // Open database files of this process, to find the WAL's by its name and to see who writes. Under
 // RegistryMutex.
@@ -318,7 +310,6 @@ int OpenGatedFile(const char* name, sqlite3_file* file, int flags, int* out_flag
   session->file = file;
   session->name = name;
   session->generation = ForkGeneration();
-  session->writer = NextWriter();
   session->is_ours = !session->database->counted();
   session->files.emplace(lower, nullptr, (*session->database)->path);
   session->files->NotePlace(LowerFiles::kDatabase);

@@ -29,6 +29,7 @@
 #include <optional>
 #include <vector>
 
+#include "src/base/clock.h"
 #include "src/wal/wal.h"
 #include "vfs/database.h"
 #include "vfs/lower.h"
@@ -63,8 +64,8 @@ struct Session {
   WalPosition snapshot;              // Of the newest shared READk lock.
   bool retry_expected = false;       // The log moved under the last READk lock: SQLite asks again.
   bool is_ours = false;              // An internal connection.
-  uint32_t writer = 0;               // What the gate knows this connection by.
-  int busy_tries = 0;                // How often the statement under way was told to come again.
+  int write_tries = 0;               // Of the statement under way, since its last commit.
+  Instant waits_since;               // The first of them.
 
   // The commit header that is held back.
   bool header_held = false;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "src/base/log.h"
+#include "src/replica/writer_turn.h"
 #include "vfs/gated_file.h"
 #include "vfs/guarded.h"
 #include "vfs/result_codes.h"
@@ -72,21 +73,29 @@ int Refuse(const Database& database, const std::string& why) {
 
 // The lock, if it is this connection's turn.
 int TryWrite(Session* session) {
-  const bool is_next = (**session->database).gate->TakeTurn(session->writer);
+  const bool is_next = (**session->database).gate->TakeTurn(session->waits_since);
   return is_next ? Below(session, kWrite, 1, kLockExclusive) : SQLITE_BUSY;
+}
+
+// Also one that gets the lock may have to come again: behind an old snapshot, or refused by the
+// primary. Its commit ends that.
+void NoteTry(Session* session) {
+  const Instant now = Instant::Now();
+  if (now - session->waits_since > WriterTurn::kWaitMax) session->write_tries = 0;
+  if (session->write_tries++ == 0) session->waits_since = now;
 }
 
 // The lock is also held for some milliseconds while pages from the primary are applied. To one that
 // has read SQLite would report that as busy at once, though nobody writes; others it tries again.
 int LockWrite(Session* session, HasRead has_read) {
   constexpr int kTries = 100;
+  NoteTry(session);
   for (int i = 0;; i++) {
     int code = TryWrite(session);
     const bool busy = (code & 0xff) == SQLITE_BUSY;
     if (!busy || has_read == HasRead::kNo || i == kTries) {
-      session->busy_tries = busy ? session->busy_tries + 1 : 0;
       // Nobody knows whether this one comes again.
-      (**session->database).gate->EndTurn(session->writer);
+      (**session->database).gate->EndTurn(session->waits_since);
       return code;
     }
     LowerVfs()->xSleep(LowerVfs(), 1000);
@@ -112,8 +121,8 @@ bool RunsWriter(const Session* session) {
 void AwaitTurn(Session* session) {
   constexpr int kTriesMax = 100;
   constexpr int kTriesEach = 20;
-  if (!RunsWriter(session)) session->busy_tries = 0;
-  for (int i = std::min(session->busy_tries * kTriesEach, kTriesMax); i > 0; i--) {
+  if (!RunsWriter(session)) session->write_tries = 0;
+  for (int i = std::min(session->write_tries * kTriesEach, kTriesMax); i > 0; i--) {
     if ((TryWrite(session) & 0xff) != SQLITE_BUSY) {
       Below(session, kWrite, 1, kUnlockExclusive);
       return;
@@ -156,6 +165,7 @@ void EndWrite(Session* session) {
     (**session->database).gate->Leave(&*session->files);
     return OkStatus();
   });
+  if (session->agreed) session->write_tries = 0;
   session->entered = false;
   session->agreed = false;
   session->header_held = false;
@@ -198,7 +208,7 @@ bool BeginsRead(Session* session, int first) {
 
 int LockShared(Session* session, int first, int count, int flags) {
   Database& database = **session->database;
-  if (first >= kRead0 && session->busy_tries != 0 && session->read_locks == 0 &&
+  if (first >= kRead0 && session->write_tries != 0 && session->read_locks == 0 &&
       !session->entered && !session->checkpoint_held) {
     AwaitTurn(session);
   }

@@ -126,10 +126,8 @@ class ReplicaImpl : public Replica {
   Status BeforeRead(const Interrupted& interrupted) override;
   void AbandonAfterFork() override;
 
-  bool TakeTurn(uint32_t writer) override {
-    return WriterTurn(&sidecar_->shared().turn).Take(writer);
-  }
-  void EndTurn(uint32_t writer) override { WriterTurn(&sidecar_->shared().turn).End(writer); }
+  bool TakeTurn(Instant since) override { return WriterTurn(&sidecar_->shared().turn).Take(since); }
+  void EndTurn(Instant since) override { WriterTurn(&sidecar_->shared().turn).End(since); }
   Status Enter(WalFiles* files, HasRead has_read, const Interrupted& interrupted) override;
   Status Commit(WalFiles* files, const PageSet& pages, const FramePlan& frames,
                 const Interrupted& interrupted) override;

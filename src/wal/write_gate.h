@@ -18,9 +18,9 @@
 #ifndef TURSO_SRC_WAL_WRITE_GATE_H_
 #define TURSO_SRC_WAL_WRITE_GATE_H_
 
-#include <cstdint>
 #include <functional>
 
+#include "src/base/clock.h"
 #include "src/base/page_set.h"
 #include "src/base/status.h"
 #include "src/wal/apply.h"
@@ -40,10 +40,10 @@ class WriteGate {
  public:
   virtual ~WriteGate() = default;
 
-  // Before WRITE is asked for: whether nobody else is to be let in first. Holds for some
-  // milliseconds from each time that it is asked, until EndTurn. `writer` stands for a connection.
-  virtual bool TakeTurn(uint32_t) { return true; }
-  virtual void EndTurn(uint32_t) {}
+  // Before WRITE is asked for by one who waits `since` then: whether nobody is to be let in first.
+  // Holds for some milliseconds from each time that it is asked, until EndTurn.
+  virtual bool TakeTurn(Instant) { return true; }
+  virtual void EndTurn(Instant) {}
   // The WRITE lock is held through `files`. May apply newer pages: SQLite notices by itself. kBusy,
   // kConflict, kDenied, kReadOnly, kUnavailable, kInterrupted: the lock is given back and SQLite
   // told.
