@@ -334,8 +334,13 @@ Status HttpClient::Transfer::SetOptions(const HttpRequest& request, Duration tim
     if (!AddHeader(header)) return no_memory;
   }
   const std::optional<std::string> host = HostOf(request.url);
-  if (!host || curl_easy_setopt(easy_, CURLOPT_URL, request.url.c_str()) != CURLE_OK ||
-      curl_easy_setopt(easy_, CURLOPT_PROXY, IsLoopback(*host) ? "" : nullptr) != CURLE_OK) {
+  if (!host) return no_memory;
+  // Not the environment's: with both said, libcurl does not look there, which while another thread
+  // of the program changes it is not safe.
+  const char* proxy = IsLoopback(*host) ? "" : nullptr;
+  if (curl_easy_setopt(easy_, CURLOPT_URL, request.url.c_str()) != CURLE_OK ||
+      curl_easy_setopt(easy_, CURLOPT_PROXY, proxy) != CURLE_OK ||
+      curl_easy_setopt(easy_, CURLOPT_NOPROXY, proxy) != CURLE_OK) {
     return no_memory;
   }
   curl_easy_setopt(easy_, CURLOPT_HTTPHEADER, headers_);

@@ -384,10 +384,11 @@ class ModesOfTheContract(BehaviourTest):
 
 class Options(BehaviourTest):
     def setUp(self):
-        super().setUp()
-        self.server = self.primary()
+        # Behind the end of every connection: other threads read it.
         self.saved = dict(os.environ)
         self.addCleanup(self.restore_environment)
+        super().setUp()
+        self.server = self.primary()
 
     def restore_environment(self):
         os.environ.clear()
