@@ -64,7 +64,7 @@ struct Session {
   WalPosition snapshot;              // Of the newest shared READk lock.
   bool retry_expected = false;       // The log moved under the last READk lock: SQLite asks again.
   bool is_ours = false;              // An internal connection.
-  int write_tries = 0;               // Of the statement under way, since its last commit.
+  int write_tries = 0;               // To write, since the last turn: one that found it could.
   Instant waits_since;               // The first of them.
 
   // The commit header that is held back.

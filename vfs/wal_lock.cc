@@ -31,24 +31,27 @@ constexpr size_t kFramesAt = 16;
 constexpr size_t kFrameChecksumAt = 24;
 constexpr size_t kSaltsAt = 32;
 
-// The state of the log that a read transaction sees. SQLite compares the header once more after it
-// has the lock, and asks for the lock again if it has moved; so a torn copy here never lasts. Word
-// by word, as it is written (src/wal/wal_index.h).
-void NoteSnapshot(Session* session) {
+// The state of the log by its header, once that is mapped. Word by word, as it is written
+// (src/wal/wal_index.h).
+WalPosition LogNow(const Session* session) {
   const volatile uint8_t* index = session->index;
-  if (index == nullptr) return;
+  if (index == nullptr) return session->snapshot;
   const auto word = [index](size_t at) {
     return __atomic_load_n(reinterpret_cast<const volatile uint32_t*>(index + at),
                            __ATOMIC_RELAXED);
   };
-  WalPosition& at = session->snapshot;
+  WalPosition at;
   at.frames = word(kFramesAt);
   at.checksum = {word(kFrameChecksumAt), word(kFrameChecksumAt + 4)};
   const uint32_t salts[2] = {word(kSaltsAt), word(kSaltsAt + 4)};
   static_assert(sizeof salts == sizeof at.salts);
   std::memcpy(at.salts.data(), salts, sizeof salts);
-  if (at.frames == 0) at = WalPosition{};
+  return at.frames == 0 ? WalPosition{} : at;
 }
+
+// The state that a read transaction sees. SQLite compares the header once more after it has the
+// lock, and asks for the lock again if it has moved; so a torn copy here never lasts.
+void NoteSnapshot(Session* session) { session->snapshot = LogNow(session); }
 
 HasRead Reading(const Session* session) {
   if (session->connection == nullptr || *session->connection == nullptr) return HasRead::kNo;
@@ -77,8 +80,8 @@ int TryWrite(Session* session) {
   return is_next ? Below(session, kWrite, 1, kLockExclusive) : SQLITE_BUSY;
 }
 
-// Also one that gets the lock may have to come again: behind an old snapshot, or refused by the
-// primary. Its commit ends that.
+// Also one that gets the lock may have to come again: refused by the primary, or behind an old
+// snapshot.
 void NoteTry(Session* session) {
   const Instant now = Instant::Now();
   if (now - session->waits_since > WriterTurn::kWaitMax) session->write_tries = 0;
@@ -165,7 +168,9 @@ void EndWrite(Session* session) {
     (**session->database).gate->Leave(&*session->files);
     return OkStatus();
   });
-  if (session->agreed) session->write_tries = 0;
+  // Who could write has had its turn, also if it rolls back.
+  const bool was_stale = !session->agreed && !(session->snapshot == LogNow(session));
+  if (!was_stale) session->write_tries = 0;
   session->entered = false;
   session->agreed = false;
   session->header_held = false;

@@ -195,6 +195,17 @@ def write_in_a_loop(replica, report):
     db.close()
 
 
+def fail_in_a_loop(replica, path):
+    """Each failure makes the file longer by a byte."""
+    db = replica.connect(with_url=False, timeout=300)
+    with open(path, "ab", buffering=0) as failures:
+        while True:
+            try:
+                db.execute("INSERT INTO t VALUES('there')")
+            except sqlite3.IntegrityError:
+                failures.write(b"x")
+
+
 class SeveralProcesses(BehaviourTest):
     def test_one_process_pulls_and_all_see_it(self):
         primary = self.primary()
@@ -264,6 +275,21 @@ class SeveralProcesses(BehaviourTest):
             one.execute("COMMIT")
             one.execute("INSERT INTO t VALUES('at once')")
         self.assertEqual([(40,)], one.execute("SELECT count(*) FROM t").fetchall())
+
+    def test_who_rolls_back_in_a_loop_keeps_nobody_from_writing(self):
+        app = self.replica(self.primary(), "app")
+        db = self.open(app, timeout=30)
+        db.execute("CREATE TABLE t(a UNIQUE)")
+        db.execute("INSERT INTO t VALUES('there')")
+        failures = self.path("failures")
+        open(failures, "wb").close()
+        child = self.spawn("fails", fail_in_a_loop, app, failures)
+        wait_until(lambda: os.path.getsize(failures) > 0, what="the first failure")
+        for number in range(60):
+            before = os.path.getsize(failures)
+            db.execute("INSERT INTO t VALUES(?)", (number,))
+            self.assertLess(os.path.getsize(failures) - before, 2000)
+        child.kill()
 
     def test_nobody_waits_while_another_process_writes_all_that_it_has(self):
         primary = self.primary()
